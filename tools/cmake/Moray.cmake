@@ -31,3 +31,44 @@ if(MORAY_SANITIZE)
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=address,undefined)
 endif()
+
+# moray_add_unit_test(Name SOURCES a.cpp ... LINKS libs ... [MLIR]): one GoogleTest program, one ctest entry of the same name.
+# The program runs in test/ of the source tree and leaves its results as XML for tools/test.sh to count. MLIR: the sources use
+# compiler headers; such a test does not exist in a build without the compiler. LABELS asan: runs in the sanitizer stage, too.
+function(moray_add_unit_test name)
+  cmake_parse_arguments(ARG "MLIR" "TIMEOUT" "SOURCES;LINKS;LABELS" ${ARGN})
+  if(ARG_MLIR AND NOT MORAY_BUILD_COMPILER)
+    return()
+  endif()
+  find_package(GTest REQUIRED)
+  if(ARG_MLIR)
+    moray_add_compiler_tool(${name} SOURCES ${ARG_SOURCES} LINKS ${ARG_LINKS} GTest::gtest_main)
+  else()
+    add_executable(${name} ${ARG_SOURCES})
+    target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}")
+    target_compile_options(${name} PRIVATE ${MORAY_WARNINGS})
+    target_link_libraries(${name} PRIVATE ${ARG_LINKS} GTest::gtest_main)
+  endif()
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test/bin")
+  target_compile_definitions(${name} PRIVATE MORAY_SOURCE_DIR="${PROJECT_SOURCE_DIR}" MORAY_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name} "--gtest_output=xml:${PROJECT_BINARY_DIR}/test/results/${name}.xml"
+    WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}/test")
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  # The sanitizer cannot follow containers that cross into uninstrumented libraries.
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}"
+    ENVIRONMENT "ASAN_OPTIONS=detect_container_overflow=0:abort_on_error=0;UBSAN_OPTIONS=print_stacktrace=1")
+  set_property(GLOBAL APPEND PROPERTY MORAY_UNIT_TESTS ${name})
+endfunction()
+
+# moray_add_runtime_tool(name SOURCES main.cpp ...): an executable on the public C API alone; it sees no other folder.
+function(moray_add_runtime_tool name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tools")
+  target_compile_options(${name} PRIVATE ${MORAY_WARNINGS})
+  target_link_libraries(${name} PRIVATE moray_runtime MorayToolsCommon ${ARG_LINKS})
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endfunction()
