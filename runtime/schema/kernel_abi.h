@@ -26,6 +26,11 @@ typedef struct moray_kernel_args {
 /* `fault` points to a word shared by all workers, 0 before the step. A kernel whose row reduction is not finite stores layer + 1. */
 typedef void (*moray_kernel_fn)(const moray_kernel_args *args, uint64_t task, void *scratch, uint32_t *fault);
 
+/* Kernels of class Probe measure the machine. Operands: data (64-byte aligned) and sink (64 bytes per task). One task per worker:
+ * symbols[T] = tasks, symbols[B] = bytes of data per task (a multiple of 4096), layer = iterations. Task t works on
+ * data[t * symbols[B] ...), `layer` times, and stores the work done (bytes read, or flops with a multiply-add as 2) as uint64 at
+ * sink + 64 * t; the rest of its 64 bytes may take a checksum that keeps the loop alive. `tasks` is Symbol(T). */
+
 /* One row of sampling parameters. temperature <= 0: greedy. top_k 0: off. top_p 1: off. `position` is the position of the token drawn. */
 typedef struct moray_sample_params {
   uint64_t seed;

@@ -1,0 +1,343 @@
+/* The public C99 interface of the Moray runtime: load an artifact, inspect it, turn text into tokens and back, generate
+ * and score.
+ *
+ * Conventions. Every function that can fail returns `moray_status *`: NULL is success, anything else is an error that
+ * the caller frees. Outputs come last and are written only on success (where a count is useful on failure too, it says
+ * so). Handles are opaque. A model is immutable and may be used by any number of threads and engines; it must outlive
+ * them. An engine, its sequences and a decoder each belong to one thread at a time. Text is UTF-8, sizes are bytes,
+ * times are nanoseconds, token ids are int32. Option structs are filled by their `_init` function first, which also
+ * records their size for later versions of this header. */
+#ifndef MORAY_RUNTIME_H
+#define MORAY_RUNTIME_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define MORAY_API __attribute__((visibility("default")))
+#define MORAY_CHECKED __attribute__((warn_unused_result))
+#else
+#define MORAY_API
+#define MORAY_CHECKED
+#endif
+
+/* ---- status ---- */
+
+typedef struct moray_status moray_status;
+
+/* The numeric part of the error code: 4xxx artifact, 5xxx runtime and engine. 0 for NULL. */
+MORAY_API int moray_status_code(const moray_status *status);
+/* What a tool should exit with: 2 usage, 4 artifact incompatible, 5 integrity, 6 resources, 7 request failed, 8 device
+ * fault, 70 internal. */
+MORAY_API int moray_status_exit_code(const moray_status *status);
+/* "error[E4003]: found ..., expected ...; how to fix". Owned by the status. "ok" for NULL. */
+MORAY_API const char *moray_status_message(const moray_status *status);
+MORAY_API void moray_status_free(moray_status *status);
+
+/* ---- the library and the machine ---- */
+
+/* A piece of text that is not terminated by a zero; owned by the handle it came from. */
+typedef struct moray_string {
+  const char *data;
+  size_t size;
+} moray_string;
+
+MORAY_API const char *moray_runtime_version(void);
+/* Best CPU level of this machine: "x86-64-v3", "avx512", "amx", or "none". */
+MORAY_API const char *moray_runtime_cpu_level(void);
+/* Bytes that can be allocated now, as the engine judges it before it allocates. */
+MORAY_API uint64_t moray_runtime_available_memory(void);
+
+/* ---- model ---- */
+
+typedef struct moray_model moray_model;
+
+typedef struct moray_model_options {
+  size_t struct_size;
+  int verify_weights; /* nonzero: hash every weight now (reads the whole file); default 0: metadata and code only */
+} moray_model_options;
+
+MORAY_API void moray_model_options_init(moray_model_options *options);
+/* Maps the file and checks it completely; no kernel is mapped and no weight is read. options may be NULL. */
+MORAY_API MORAY_CHECKED moray_status *moray_model_load(const char *path, const moray_model_options *options,
+                                                       moray_model **model);
+MORAY_API void moray_model_unload(moray_model *model); /* NULL is allowed */
+/* Hashes the stored weights and names the first one that differs. */
+MORAY_API MORAY_CHECKED moray_status *moray_model_verify_weights(const moray_model *model);
+
+typedef struct moray_model_config {
+  moray_string family;
+  uint32_t vocab, hidden, layers, heads;
+  uint32_t max_positions;
+  uint32_t cache_width; /* elements per token and layer */
+  moray_string cache_dtype;
+  uint32_t cache_page; /* tokens per page */
+  uint32_t experts, experts_per_token;
+  uint64_t parameters;
+  uint64_t active_weight_bytes; /* weight bytes one decoded token needs */
+  uint64_t active_flops;        /* of one prompt token, logits not counted */
+  int32_t bos;                  /* -1: none */
+  const int32_t *eos;
+  size_t eos_count;
+  float temperature, top_p; /* defaults of the checkpoint */
+  uint32_t top_k;
+  moray_string numerics; /* "ref32", "bf16", "w8a16", "fp8" */
+  int deterministic;
+  int weights_embedded;
+  int has_tokenizer;
+  int can_score; /* the artifact has a score program */
+  uint64_t file_bytes, metadata_bytes, code_bytes, weight_bytes;
+} moray_model_config;
+
+MORAY_API void moray_model_query_config(const moray_model *model, moray_model_config *config);
+
+typedef struct moray_kernel_info {
+  moray_string name;
+  moray_string klass; /* "gemm", "row", ..., "probe" */
+  uint32_t operand_count;
+  size_t variant_count;
+  size_t launch_count; /* launches of this kernel in one step, over all layers */
+} moray_kernel_info;
+
+typedef struct moray_variant_info {
+  moray_string level;  /* "x86-64-v3", ... */
+  moray_string config; /* tile configuration, free text */
+  uint64_t code_bytes;
+} moray_variant_info;
+
+typedef struct moray_program_info {
+  moray_string name;
+  moray_string kind; /* "step", "layer", "sample", "score" */
+  size_t buffer_count, command_count;
+  size_t launch_count; /* launches of one run, calls expanded */
+} moray_program_info;
+
+typedef struct moray_weight_info {
+  moray_string name;
+  moray_string dtype;
+  const uint64_t *dims;
+  size_t dim_count;
+  uint64_t row_pitch, bytes; /* bytes of one stored tensor */
+  int per_layer;
+  size_t tensor_count; /* stored tensors: 1, or the layers that have it */
+} moray_weight_info;
+
+/* An index beyond the count is error 5002. */
+MORAY_API size_t moray_model_kernel_count(const moray_model *model);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_kernel(const moray_model *model, size_t index,
+                                                               moray_kernel_info *info);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_variant(const moray_model *model, size_t kernel, size_t index,
+                                                                moray_variant_info *info);
+MORAY_API size_t moray_model_program_count(const moray_model *model);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_program(const moray_model *model, size_t index,
+                                                                moray_program_info *info);
+MORAY_API size_t moray_model_weight_count(const moray_model *model);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_weight(const moray_model *model, size_t index,
+                                                               moray_weight_info *info);
+
+typedef struct moray_provenance {
+  moray_string compiler, source;
+  uint64_t input_hash;
+  size_t flag_count, phase_count;
+} moray_provenance;
+
+MORAY_API void moray_model_query_provenance(const moray_model *model, moray_provenance *provenance);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_flag(const moray_model *model, size_t index,
+                                                             moray_string *flag);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_phase(const moray_model *model, size_t index,
+                                                              moray_string *phase);
+
+/* ---- text ---- */
+
+enum { MORAY_BOS_AUTO = 0, MORAY_BOS_YES = 1, MORAY_BOS_NO = 2 };
+
+typedef struct moray_tokenize_options {
+  size_t struct_size;
+  int bos;           /* MORAY_BOS_*; AUTO: as the tokenizer's configuration says */
+  int parse_special; /* nonzero (default): added tokens in the text become their ids; 0 for untrusted text */
+} moray_tokenize_options;
+
+MORAY_API void moray_tokenize_options_init(moray_tokenize_options *options);
+/* Writes at most `capacity` ids. `*count` is the number needed, also when it exceeds the capacity (error 5014). options
+ * may be NULL. */
+MORAY_API MORAY_CHECKED moray_status *moray_model_tokenize(const moray_model *model, const char *text, size_t size,
+                                                           const moray_tokenize_options *options, int32_t *ids,
+                                                           size_t capacity, size_t *count);
+/* Whole text of `ids`; `*size` is the number of bytes needed, also when it exceeds the capacity (error 5014). Unknown
+ * ids add nothing. */
+MORAY_API MORAY_CHECKED moray_status *moray_model_detokenize(const moray_model *model, const int32_t *ids, size_t count,
+                                                             int skip_special, char *text, size_t capacity,
+                                                             size_t *size);
+
+/* Streaming text: never splits a code point; the pieces together equal moray_model_detokenize. */
+typedef struct moray_decoder moray_decoder;
+MORAY_API MORAY_CHECKED moray_status *moray_decoder_create(const moray_model *model, int skip_special,
+                                                           moray_decoder **decoder);
+MORAY_API void moray_decoder_destroy(moray_decoder *decoder);
+/* The text that `id` completes, possibly empty; valid until the next call on the decoder. */
+MORAY_API MORAY_CHECKED moray_status *moray_decoder_push(moray_decoder *decoder, int32_t id, moray_string *text);
+/* What was held back; the decoder then starts anew. */
+MORAY_API MORAY_CHECKED moray_status *moray_decoder_finish(moray_decoder *decoder, moray_string *text);
+
+/* ---- engine ---- */
+
+typedef struct moray_engine moray_engine;
+typedef struct moray_sequence moray_sequence;
+
+typedef struct moray_engine_options {
+  size_t struct_size;
+  uint32_t threads;       /* 0 (default): one per CPU this process may use */
+  uint32_t max_rows;      /* T: rows of one step; 0: 256, or max_seqs where that is more */
+  uint32_t max_seqs;      /* B: sequences that run at once; 0: 1 */
+  uint32_t max_outs;      /* N: rows with logits in one step, at least max_seqs; 0: max_seqs */
+  uint32_t prefill_chunk; /* most prompt rows of one sequence in one step; 0: max_rows */
+  uint32_t
+      context; /* most tokens of one sequence, prompt and result; 0: the model's maximum or 4096, whichever is less */
+  uint64_t cache_tokens; /* tokens the cache holds for all sequences; 0: max_seqs * context */
+  const char *cpu_level; /* NULL or "auto": the best level that machine and artifact share; else exactly this one */
+  int random_weights;    /* nonzero: fill the weights of a --weights=none artifact from random_weights_seed */
+  uint64_t random_weights_seed;
+  int profile; /* nonzero: time every kernel (costs a clock read per launch) */
+} moray_engine_options;
+
+typedef struct moray_memory_plan {
+  uint64_t weights;     /* mapped from the file, or filled at random */
+  uint64_t cache;       /* latent cache of all layers */
+  uint64_t activations; /* one arena, buffers packed by lifetime */
+  uint64_t scratch;     /* of all workers */
+  uint64_t io;          /* token ids, tables, logits, sampling */
+  uint64_t commands;    /* decoded programs */
+  uint64_t total;       /* allocated: everything but weights that are mapped from the file */
+  uint64_t available;   /* moray_runtime_available_memory when the plan was made */
+} moray_memory_plan;
+
+typedef struct moray_engine_info {
+  moray_string cpu_level;
+  uint32_t threads, max_rows, max_seqs, max_outs, prefill_chunk, context;
+  uint64_t cache_pages;
+  moray_memory_plan memory;
+  uint64_t create_ns;
+} moray_engine_info;
+
+MORAY_API void moray_engine_options_init(moray_engine_options *options);
+/* The exact bytes an engine with these options would allocate; allocates nothing of it. */
+MORAY_API MORAY_CHECKED moray_status *
+moray_model_query_memory(const moray_model *model, const moray_engine_options *options, moray_memory_plan *plan);
+MORAY_API MORAY_CHECKED moray_status *moray_engine_create(const moray_model *model, const moray_engine_options *options,
+                                                          moray_engine **engine);
+/* Ends the threads and frees all sequences of the engine as well. NULL is allowed. */
+MORAY_API void moray_engine_destroy(moray_engine *engine);
+MORAY_API void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info);
+
+typedef struct moray_sequence_options {
+  size_t struct_size;
+  float temperature; /* 0 (default): greedy */
+  uint32_t top_k;    /* 0 (default): off */
+  float top_p;       /* in (0, 1]; 1 (default): off */
+  uint64_t seed;
+  uint32_t max_tokens; /* at least 1; default 2^32 - 1: until the context is full */
+  int ignore_eos;
+  int prompt_only; /* nonzero: stop after the prompt, sample nothing (for logits and scoring) */
+  /* Where set, the caller's memory receives results as the rows are computed; it must stay valid until the sequence is
+   * done. */
+  float *logits; /* [logits_rows, vocab]: row i belongs to position i, prompt or generated */
+  size_t logits_rows;
+  float
+      *log_probs; /* [prompt length - 1]: natural logarithm of p(prompt[i + 1] | prompt[0..i]); needs a score program */
+} moray_sequence_options;
+
+typedef enum moray_finish {
+  MORAY_FINISH_NONE = 0, /* still waiting or running */
+  MORAY_FINISH_EOS = 1,  /* the last token is an end token */
+  MORAY_FINISH_MAX_TOKENS = 2,
+  MORAY_FINISH_CONTEXT = 3, /* the context is full */
+  MORAY_FINISH_PROMPT = 4,  /* prompt_only: all rows are done */
+  MORAY_FINISH_CANCELLED = 5,
+  MORAY_FINISH_FAILED = 6 /* the step that it was part of failed */
+} moray_finish;
+
+MORAY_API void moray_sequence_options_init(moray_sequence_options *options);
+/* Queues a prompt; it joins the batch at a later step, in the order of addition, when a place and cache pages are free.
+ * Errors: empty prompt 5003, unknown id 5004, prompt does not fit the context 5005, sampling or count out of range
+ * 5006. options may be NULL. */
+MORAY_API MORAY_CHECKED moray_status *moray_sequence_add(moray_engine *engine, const int32_t *ids, size_t count,
+                                                         const moray_sequence_options *options,
+                                                         moray_sequence **sequence);
+/* Takes at most `capacity` tokens that were not taken before; the end token is among them. `*finish` is final once all
+ * are taken. */
+MORAY_API void moray_sequence_poll(moray_sequence *sequence, int32_t *ids, size_t capacity, size_t *count,
+                                   moray_finish *finish);
+/* Leaves the batch before the next step. Harmless when it is done. */
+MORAY_API void moray_sequence_cancel(moray_sequence *sequence);
+/* Cancels if needed and frees. NULL is allowed. */
+MORAY_API void moray_sequence_release(moray_sequence *sequence);
+
+typedef struct moray_sequence_info {
+  size_t prompt_tokens, generated_tokens;
+  uint64_t queue_ns;       /* addition to first step */
+  uint64_t first_token_ns; /* addition to first generated token (or to the end of a prompt_only sequence); 0: not yet */
+  uint64_t last_token_ns;  /* addition to the latest token */
+} moray_sequence_info;
+
+MORAY_API void moray_sequence_query_info(const moray_sequence *sequence, moray_sequence_info *info);
+
+typedef struct moray_step_info {
+  uint32_t rows, decode_rows, seqs, outs; /* 0 rows: nothing to do */
+  uint32_t running, waiting;              /* sequences after the step */
+  uint64_t ns;
+} moray_step_info;
+
+/* Runs one step: decode rows of all running sequences, then prompt rows as capacity allows. Allocates nothing. info may
+ * be NULL. On error (5007: a value that is not finite, naming layer and kernel) no sequence of the step gets a token;
+ * they finish as FAILED. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_step(moray_engine *engine, moray_step_info *info);
+
+/* Convenience, each adds one sequence and steps until it is done; other sequences of the engine make progress too.
+ * logits: [count, vocab] of all positions. log_probs: [count - 1]. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_logits(moray_engine *engine, const int32_t *ids, size_t count,
+                                                          float *logits);
+MORAY_API MORAY_CHECKED moray_status *moray_engine_score(moray_engine *engine, const int32_t *ids, size_t count,
+                                                         float *log_probs);
+
+typedef struct moray_statistics {
+  uint64_t steps, launches, barriers;
+  uint64_t prompt_rows, decode_rows, sampled_tokens;
+  uint64_t step_ns;   /* inside compiled step programs */
+  uint64_t sample_ns; /* inside compiled sample and score programs */
+  uint64_t host_ns;   /* batching and bookkeeping */
+} moray_statistics;
+
+MORAY_API void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics);
+/* Time of one kernel since creation, all launches together; zero without `profile`. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_query_kernel_time(const moray_engine *engine, size_t kernel,
+                                                                     uint64_t *launches, uint64_t *ns);
+
+/* ---- probes: the machine's limits, measured by compiled kernels of class "probe" (contract in schema/kernel_abi.h)
+ * ---- */
+
+typedef struct moray_probe_options {
+  size_t struct_size;
+  uint64_t bytes;      /* of memory, split over the workers; default 256 MiB */
+  uint64_t iterations; /* passes over it; default 1 */
+} moray_probe_options;
+
+typedef struct moray_probe_result {
+  uint64_t work; /* bytes read, or floating-point operations (a fused multiply-add is 2), as counted by the kernel */
+  uint64_t ns;
+} moray_probe_result;
+
+MORAY_API void moray_probe_options_init(moray_probe_options *options);
+/* Runs probe kernel `name` on all workers once and times it; the memory is allocated, touched and freed by the call.
+ * options may be NULL. Error 5009: no probe kernel of that name. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_run_probe(moray_engine *engine, const char *name,
+                                                             const moray_probe_options *options,
+                                                             moray_probe_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
