@@ -47,28 +47,28 @@ inline const char *describe(ExprError error) {
 
 constexpr size_t kExprMaxOps = 256;
 constexpr size_t kExprMaxStack = 16;
-constexpr size_t kSymbolCount = static_cast<size_t>(SymbolId_MAX) + 1;
+constexpr size_t kSymbolCount = static_cast<size_t>(SymbolId::MAX) + 1;
 
 // Applies one binary operator to a (below) and b (above).
 inline ExprError applyExprOp(ExprOpKind kind, uint64_t a, uint64_t b, uint64_t &result) {
   uint64_t sum = 0;
   switch (kind) {
-  case ExprOpKind_Add:
+  case ExprOpKind::Add:
     return __builtin_add_overflow(a, b, &result) ? ExprError::Overflow : ExprError::None;
-  case ExprOpKind_Mul:
+  case ExprOpKind::Mul:
     return __builtin_mul_overflow(a, b, &result) ? ExprError::Overflow : ExprError::None;
-  case ExprOpKind_CeilDiv:
+  case ExprOpKind::CeilDiv:
     if (b == 0)
       return ExprError::DivisionByZero;
     result = a / b + (a % b != 0);
     return ExprError::None;
-  case ExprOpKind_Min:
+  case ExprOpKind::Min:
     result = a < b ? a : b;
     return ExprError::None;
-  case ExprOpKind_Max:
+  case ExprOpKind::Max:
     result = a > b ? a : b;
     return ExprError::None;
-  case ExprOpKind_Align:
+  case ExprOpKind::Align:
     if (b == 0)
       return ExprError::DivisionByZero;
     if (__builtin_add_overflow(a, a % b == 0 ? 0 : b - a % b, &sum))
@@ -90,12 +90,12 @@ inline ExprError evaluateExpr(const ExprOp *ops, size_t count, const uint64_t *s
   size_t depth = 0;
   for (size_t i = 0; i < count; ++i) {
     const ExprOpKind kind = ops[i].kind();
-    if (kind == ExprOpKind_Const || kind == ExprOpKind_Symbol) {
+    if (kind == ExprOpKind::Const || kind == ExprOpKind::Symbol) {
       if (depth == kExprMaxStack)
         return ExprError::StackOverflow;
-      if (kind == ExprOpKind_Symbol && ops[i].value() >= kSymbolCount)
+      if (kind == ExprOpKind::Symbol && ops[i].value() >= kSymbolCount)
         return ExprError::UnknownSymbol;
-      stack[depth++] = kind == ExprOpKind_Const ? ops[i].value() : symbols[ops[i].value()];
+      stack[depth++] = kind == ExprOpKind::Const ? ops[i].value() : symbols[ops[i].value()];
       continue;
     }
     if (depth < 2)
