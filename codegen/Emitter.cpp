@@ -5,7 +5,7 @@
 #include "codegen/X86/LinkImage.h"
 #include "codegen/X86/LowerToObject.h"
 #include "mlir/IR/MLIRContext.h"
-#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
@@ -82,18 +82,21 @@ static void runJobs(std::vector<Job> &jobs, const CompileOptions &options) {
 
 llvm::Expected<std::vector<CompiledImage>> moray::codegen::compileKernels(llvm::ArrayRef<KernelSpec> specs,
                                                                            const CompileOptions &options) {
-  llvm::MapVector<std::string, const KernelSpec *> unique;
-  std::vector<size_t> uniqueIndex;
+  std::vector<const KernelSpec *> unique; // in input order
+  llvm::StringMap<size_t> indexOfKey;
+  std::vector<size_t> uniqueIndex; // parallel to specs
   for (const KernelSpec &spec : specs) {
     if (!findEmitter(spec.klass))
       return llvm::createStringError(llvm::formatv("E3101: no emitter for kernels of class '{0}'", kernelClassName(spec.klass)).str());
-    auto position = unique.insert({spec.key(), &spec}).first;
-    uniqueIndex.push_back(position - unique.begin());
+    auto [entry, inserted] = indexOfKey.try_emplace(spec.key(), unique.size());
+    if (inserted)
+      unique.push_back(&spec);
+    uniqueIndex.push_back(entry->second);
   }
   std::vector<Job> jobs;
   for (CpuLevel level : options.levels)
-    for (auto &entry : unique)
-      jobs.push_back({entry.second, &getTarget(level), {}, {}});
+    for (const KernelSpec *spec : unique)
+      jobs.push_back({spec, &getTarget(level), {}, {}});
   if (!jobs.empty())
     runJobs(jobs, options);
 

@@ -2,6 +2,7 @@
 // Names, domains and the canonical text by which equal kernels are recognised.
 
 #include "codegen/KernelSpec.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/xxhash.h"
 
@@ -43,7 +44,7 @@ std::string RowDomain::str() const {
 
 std::string KernelSpec::key() const { return std::string(kernelClassName(klass)) + ":" + body->key(); }
 std::string KernelSpec::symbol() const {
-  return llvm::formatv("{0}_{1}", kernelClassName(klass), llvm::format_hex_no_prefix(llvm::xxh3_64bits(key()), 16)).str();
+  return std::string(kernelClassName(klass)) + "_" + llvm::utohexstr(llvm::xxh3_64bits(key()), /*LowerCase=*/true, /*Width=*/16);
 }
 
 std::string GemmBody::key() const {
