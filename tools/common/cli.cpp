@@ -1,0 +1,97 @@
+// Implements what every command line tool shares.
+#include "common/cli.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace moray::tools {
+
+static volatile std::sig_atomic_t interruptCount = 0;
+
+int fail(const char *code, const std::string &message, const std::string &fix, int exitCode) {
+  std::fprintf(stderr, "error[%s]: %s\n", code, message.c_str());
+  if (!fix.empty())
+    std::fprintf(stderr, "  fix: %s\n", fix.c_str());
+  return exitCode;
+}
+
+bool parseArguments(CLI::App &app, int argc, char **argv, int &exitCode) {
+  try {
+    app.parse(argc, argv);
+    return true;
+  } catch (const CLI::ParseError &error) {
+    exitCode = kExitOk;
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      app.exit(error); // prints help or version on stdout
+    else
+      exitCode = fail("E1001", error.what(), "see " + app.get_name() + " --help", kExitUsage);
+    return false;
+  }
+}
+
+bool parseTokenIds(const std::string &text, std::vector<int32_t> &ids) {
+  const char *cursor = text.c_str();
+  while (true) {
+    char *end = nullptr;
+    errno = 0;
+    long long value = std::strtoll(cursor, &end, 10);
+    if (end == cursor || errno != 0 || value < 0 || value > INT32_MAX || (*end != ',' && *end != '\0')) {
+      fail("E1004", "'" + text + "' is not a list of token ids (at '" + cursor + "')",
+           "write ids from 0 on, separated by commas: 1,2,3", kExitUsage);
+      return false;
+    }
+    ids.push_back(static_cast<int32_t>(value));
+    if (*end == '\0')
+      return true;
+    cursor = end + 1;
+  }
+}
+
+bool readFile(const std::string &path, std::string &content) {
+  int file = path == "-" ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  char block[1 << 16];
+  ssize_t got = -1;
+  while (file >= 0 && (got = read(file, block, sizeof block)) != 0) {
+    if (got < 0 && errno == EINTR && !interrupted())
+      continue;
+    if (got < 0)
+      break;
+    content.append(block, static_cast<size_t>(got));
+  }
+  int reason = errno;
+  if (file >= 0)
+    close(file);
+  if (got == 0)
+    return true;
+  fail("E1002", "cannot read '" + path + "': " + std::strerror(reason), "name a file that exists and is readable",
+       kExitUsage);
+  return false;
+}
+
+static void onInterrupt(int) {
+  interruptCount = interruptCount + 1;
+  if (interruptCount > 1)
+    _exit(kExitInterrupted);
+}
+
+void installSignalHandlers() {
+  struct sigaction action = {};
+  action.sa_handler = onInterrupt; // without SA_RESTART: a read from a terminal ends, too
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+bool interrupted() { return interruptCount != 0; }
+
+bool writeOut(const char *text, size_t bytes) {
+  return std::fwrite(text, 1, bytes, stdout) == bytes && std::fflush(stdout) == 0;
+}
+
+} // namespace moray::tools

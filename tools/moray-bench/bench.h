@@ -1,0 +1,60 @@
+// The parts of moray-bench: what is measured, how, and how it is printed.
+#pragma once
+#include "common/cli.h"
+#include "common/runtime_handles.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace moray::tools {
+
+struct BenchOptions {
+  std::string model, output = "md", cpuLevel = "auto";
+  std::vector<uint32_t> prompts{512}, generates{128}, batches{1}, depths{0};
+  uint32_t threads = 0, chunk = 512, repetitions = 5;
+  bool randomWeights = false, profile = false;
+  uint64_t seed = 0;
+};
+
+/// What the machine reached in probe kernels of the artifact; 0 where the artifact has none.
+struct Machine {
+  double bytesPerS = 0, flopsPerS = 0;
+};
+
+/// One line of the table. A prompt test reads `tokens` prompt tokens of each of `batch` sequences after `depth` earlier
+/// ones, a generation test (`decode`) makes `tokens` steps of one token per sequence.
+struct BenchTest {
+  bool decode;
+  uint32_t tokens, batch, depth;
+};
+
+struct BenchResult {
+  BenchTest test;
+  std::vector<double> tokensPerS; // one value per repetition, ascending
+  /// Necessary traffic and arithmetic per second at the median, and their fraction of what the probes reached.
+  double bytesPerS = 0, flopsPerS = 0, bandwidthFraction = 0, computeFraction = 0;
+
+  double median() const { return tokensPerS[tokensPerS.size() / 2]; }
+  double spread() const { return (tokensPerS.back() - tokensPerS.front()) / median(); }
+};
+
+/// The tests that the options ask for, llama-bench's order: prompts, then generation.
+std::vector<BenchTest> listTests(const BenchOptions &options);
+
+/// An engine that is large enough for all tests.
+int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
+                      Engine &engine);
+
+int probeMachine(const Model &model, const Engine &engine, Machine &machine);
+int runTest(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
+            const Machine &machine, BenchResult &result);
+
+void printMarkdown(const BenchOptions &options, const Model &model, const Engine &engine, const Machine &machine,
+                   const std::vector<BenchResult> &results);
+void printJson(const BenchOptions &options, const Model &model, const Engine &engine, const Machine &machine,
+               const std::vector<BenchResult> &results);
+/// Time of each kernel over the whole run, most expensive first (needs BenchOptions::profile), on stderr.
+int printProfile(const Model &model, const Engine &engine);
+
+} // namespace moray::tools

@@ -1,0 +1,17 @@
+// The parts of moray-inspect: everything about an artifact as one JSON value, and its rendering as text.
+#pragma once
+#include "common/cli.h"
+#include "common/runtime_handles.h"
+
+#include <nlohmann/json.hpp>
+
+namespace moray::tools {
+
+/// Describes the loaded artifact and, for an engine with `options`, the exact memory plan. Keys: schema, file, config,
+/// provenance, programs, kernels, weights, memory. Returns an exit code; errors are printed.
+int describe(const Model &model, const moray_engine_options &options, nlohmann::ordered_json &out);
+
+/// The same for people.
+void printText(const nlohmann::ordered_json &description);
+
+} // namespace moray::tools

@@ -1,0 +1,135 @@
+// moray-run: continues a prompt with a compiled model, or scores a text. Text goes to stdout, everything else to
+// stderr.
+#include "moray-run/run.h"
+
+#include <chrono>
+#include <climits>
+#include <unistd.h>
+
+using namespace moray::tools;
+
+double moray::tools::nowMs() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+static void addPromptFlags(CLI::App &app, RunOptions &options) {
+  app.add_option("MODEL", options.model, "compiled artifact (.moray)")->required();
+  CLI::Option *prompt = app.add_option("-p,--prompt", options.prompt, "text to continue (default: read stdin)");
+  CLI::Option *file = app.add_option("-f,--file", options.promptFile, "file with the text to continue; - is stdin");
+  CLI::Option *tokens = app.add_option("--tokens", options.tokens, "token ids instead of text: 1,2,3");
+  CLI::Option *score =
+      app.add_option("--score", options.scoreFile, "print the perplexity of this text file instead of generating");
+  prompt->excludes(file)->excludes(tokens)->excludes(score);
+  file->excludes(tokens)->excludes(score);
+  tokens->excludes(score);
+  app.add_option("--window", options.window, "with --score: tokens of a window, BOS included (default 512)")
+      ->check(CLI::Range(2u, UINT_MAX));
+  app.add_option("--logits", options.logitsFile,
+                 "write float32 logits of all prompt positions [T, vocabulary] to this .npy file instead of generating")
+      ->excludes(score);
+  app.add_flag("--no-bos", options.noBos, "do not put the beginning-of-sentence token before the text");
+}
+
+static void addGenerationFlags(CLI::App &app, RunOptions &options) {
+  app.add_option("-n,--max-tokens", options.maxTokens,
+                 "tokens to generate (default: until an end token or the context is full)")
+      ->check(CLI::Range(1u, UINT_MAX - 1));
+  app.add_option("--temp", options.temperature, "temperature; 0 is greedy (default 0)")
+      ->check(CLI::Range(0.0f, 1000.0f));
+  app.add_option("--top-k", options.topK, "sample among the K best tokens; 0 is off (default 0)");
+  app.add_option("--top-p", options.topP,
+                 "sample among the best tokens that reach this probability; 1 is off (default 1)")
+      ->check(CLI::Range(0.0f, 1.0f));
+  app.add_flag("--model-sampling", options.modelSampling, "use the checkpoint's own temperature, top-k and top-p");
+  app.add_option("--seed", options.seed, "seed of sampling (default 0); equal seeds give equal texts");
+  app.add_flag("--ignore-eos", options.ignoreEos, "go on after an end token");
+}
+
+static void addEngineFlags(CLI::App &app, RunOptions &options) {
+  app.add_option("-t,--threads", options.threads, "worker threads (default: one per available CPU)")
+      ->check(CLI::Range(1u, 4096u));
+  app.add_option("-c,--context", options.context,
+                 "most tokens, prompt and result together (default: 4096 or the model's maximum)")
+      ->check(CLI::Range(1u, UINT_MAX));
+  app.add_option("--chunk", options.chunk, "most prompt tokens of one step; changes speed and memory, never a result")
+      ->check(CLI::Range(1u, 1u << 20));
+  app.add_option("--cpu-level", options.cpuLevel,
+                 "auto, x86-64-v3, avx512 or amx; fails where the machine or the artifact lacks it");
+  app.add_flag("--verify", options.verify, "hash all weights before the start");
+  app.add_flag("--json", options.json, "print one JSON object: prompt ids, generated ids, text, timings");
+  app.set_version_flag("--version", std::string("moray-run ") + moray_runtime_version());
+}
+
+int moray::tools::tokenize(const Model &model, const std::string &text, int bos, std::vector<int32_t> &ids) {
+  moray_tokenize_options options;
+  moray_tokenize_options_init(&options);
+  options.bos = bos;
+  // A token covers at least one byte; BOS comes on top.
+  ids.resize(text.size() + 1);
+  size_t count = 0;
+  int code =
+      report(moray_model_tokenize(model.get(), text.data(), text.size(), &options, ids.data(), ids.size(), &count));
+  ids.resize(code ? 0 : count);
+  return code;
+}
+
+// The prompt's ids from --tokens, -p, -f or stdin.
+static int readPrompt(const RunOptions &options, const Model &model, std::vector<int32_t> &ids) {
+  if (options.hasTokens)
+    return parseTokenIds(options.tokens, ids) ? kExitOk : kExitUsage;
+  std::string text = options.prompt;
+  if (!options.hasPrompt) {
+    std::string path = options.promptFile.empty() ? "-" : options.promptFile;
+    if (path == "-" && isatty(STDIN_FILENO))
+      std::fputs("moray-run: type the prompt, end it with Ctrl-D\n", stderr);
+    if (!readFile(path, text))
+      return interrupted() ? kExitInterrupted : kExitUsage;
+  }
+  if (text.empty())
+    return fail("E1005", "the prompt is empty", "give a text with -p, -f or stdin, or ids with --tokens", kExitUsage);
+  return tokenize(model, text, options.noBos ? MORAY_BOS_NO : MORAY_BOS_AUTO, ids);
+}
+
+static int run(RunOptions &options) {
+  double begin = nowMs();
+  Model model;
+  if (int code = loadModel(options.model, options.verify, model))
+    return code;
+  std::vector<int32_t> prompt;
+  if (options.scoreFile.empty())
+    if (int code = readPrompt(options, model, prompt))
+      return code;
+
+  moray_engine_options engineOptions;
+  moray_engine_options_init(&engineOptions);
+  engineOptions.threads = options.threads;
+  engineOptions.context = options.context;
+  engineOptions.prefill_chunk = options.chunk;
+  engineOptions.cpu_level = options.cpuLevel.c_str();
+  if (!options.logitsFile.empty())
+    engineOptions.max_outs = 64; // logits of many rows per step
+  Engine engine;
+  if (int code = createEngine(model, engineOptions, engine))
+    return code;
+  options.loadMs = nowMs() - begin;
+  if (!options.scoreFile.empty())
+    return score(options, model, engine);
+  return options.logitsFile.empty() ? generate(options, model, engine, prompt)
+                                    : writeLogits(options, model, engine, prompt);
+}
+
+int main(int argc, char **argv) {
+  RunOptions options;
+  CLI::App app("Continues a prompt with a compiled model, or scores a text. The text goes to stdout, timing to stderr.",
+               "moray-run");
+  addPromptFlags(app, options);
+  addGenerationFlags(app, options);
+  addEngineFlags(app, options);
+  int exitCode = kExitOk;
+  if (!parseArguments(app, argc, argv, exitCode))
+    return exitCode;
+  options.hasPrompt = app.count("--prompt") != 0;
+  options.hasTokens = app.count("--tokens") != 0;
+  installSignalHandlers();
+  return run(options);
+}
