@@ -1,0 +1,207 @@
+// Checks the programs of the metadata: structure, buffers, lifetimes, commands and their arguments.
+#include "runtime/artifact/checker.h"
+#include <cstdio>
+
+namespace moray::rt {
+
+using namespace schema;
+
+static constexpr size_t kMaxPrograms = 4096;
+static constexpr size_t kMaxCommands = 1u << 16;
+static constexpr size_t kMaxBuffers = 1u << 16;
+
+Status Checker::checkPrograms() const {
+  size_t ofKind[static_cast<size_t>(ProgramKind::MAX) + 1] = {};
+  const size_t count = sizeOf(root.programs());
+  if (count > kMaxPrograms)
+    return fail(kE4013, "there are %zu programs, expected at most %zu; compile the model again", count, kMaxPrograms);
+  for (uint32_t i = 0; i < count; ++i) {
+    const Program &program = *root.programs()->Get(i);
+    MORAY_TRY(checkName(program.name(), "program", i));
+    MORAY_TRY(checkProgramShape(program, i));
+    ++ofKind[static_cast<size_t>(program.kind())];
+  }
+  // Calls rely on the shapes of all programs.
+  for (uint32_t i = 0; i < count; ++i) {
+    const Program &program = *root.programs()->Get(i);
+    MORAY_TRY(checkBuffers(program, i));
+    for (uint32_t position = 0; position < sizeOf(program.commands()); ++position)
+      MORAY_TRY(checkCommand(program, i, position));
+  }
+  auto number = [&](ProgramKind kind) { return ofKind[static_cast<size_t>(kind)]; };
+  if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1)
+    return fail(kE4013,
+                "there are %zu step, %zu sample and %zu score programs, expected one step and at most one of the "
+                "others; compile the model again",
+                number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score));
+  return checkLaunchCount();
+}
+
+Status Checker::checkProgramShape(const Program &program, size_t index) const {
+  if (!isKnown(program.kind()))
+    return fail(kE4013, "program %zu has the unknown kind %u; install a newer runtime", index,
+                static_cast<unsigned>(program.kind()));
+  const uint32_t maxParams = program.kind() == ProgramKind::Layer ? kMaxOperands : 0;
+  if (program.param_count() > maxParams || sizeOf(program.commands()) > kMaxCommands ||
+      sizeOf(program.buffers()) > kMaxBuffers)
+    return fail(kE4013,
+                "program %zu has %u parameters, %zu commands and %zu buffers, expected at most %u, %zu and %zu; "
+                "compile the model again",
+                index, program.param_count(), sizeOf(program.commands()), sizeOf(program.buffers()), maxParams,
+                kMaxCommands, kMaxBuffers);
+  return {};
+}
+
+Status Checker::checkBuffers(const Program &program, size_t index) const {
+  for (uint32_t i = 0; i < sizeOf(program.buffers()); ++i) {
+    const Buffer &buffer = *program.buffers()->Get(i);
+    if (buffer.name() && buffer.name()->length())
+      MORAY_TRY(checkName(buffer.name(), "buffer", i));
+    if (!isKnown(buffer.dtype()) || buffer.first() > buffer.last() || buffer.last() >= sizeOf(program.commands()))
+      return fail(kE4014,
+                  "program %zu, buffer %u has element type %u and lives from command %u to %u of %zu; compile the "
+                  "model again",
+                  index, i, static_cast<unsigned>(buffer.dtype()), buffer.first(), buffer.last(),
+                  sizeOf(program.commands()));
+    MORAY_TRY(checkExpression(buffer.bytes(), "buffer", i));
+  }
+  return {};
+}
+
+Status Checker::checkCommand(const Program &program, size_t index, uint32_t position) const {
+  const Command &command = *program.commands()->Get(position);
+  const size_t args = sizeOf(command.args());
+  if (command.kind() == CommandKind::Launch) {
+    if (command.target() >= sizeOf(root.kernels()))
+      return fail(kE4015, "program %zu, command %u launches kernel %u of %zu; compile the model again", index, position,
+                  command.target(), sizeOf(root.kernels()));
+    const Kernel &kernel = *root.kernels()->Get(command.target());
+    if (kernel.klass() == KernelClass::Probe || args != kernel.operand_count())
+      return fail(kE4015,
+                  "program %zu, command %u gives %zu arguments to kernel %u, which is of class %s and takes %u; "
+                  "compile the model again",
+                  index, position, args, command.target(), EnumNameKernelClass(kernel.klass()), kernel.operand_count());
+  } else if (command.kind() == CommandKind::Call) {
+    MORAY_TRY(checkCall(program, index, position));
+  } else if (command.kind() == CommandKind::Copy) {
+    if (args != 2 || command.args()->Get(1)->kind() == ArgKind::Weight)
+      return fail(kE4015,
+                  "program %zu, command %u is a copy with %zu arguments, expected a source and a destination that is "
+                  "no weight; compile the model again",
+                  index, position, args);
+    MORAY_TRY(checkExpression(command.bytes(), "copy", position));
+  } else {
+    return fail(kE4015, "program %zu, command %u has the unknown kind %u; install a newer runtime", index, position,
+                static_cast<unsigned>(command.kind()));
+  }
+  for (uint32_t a = 0; a < args; ++a)
+    MORAY_TRY(checkArg(program, index, position, *command.args()->Get(a)));
+  return {};
+}
+
+// Only a program that is no layer calls, and it calls a layer: calls have depth one and cannot be cyclic.
+Status Checker::checkCall(const Program &program, size_t index, uint32_t position) const {
+  const Command &command = *program.commands()->Get(position);
+  if (program.kind() == ProgramKind::Layer || command.target() >= sizeOf(root.programs()) ||
+      root.programs()->Get(command.target())->kind() != ProgramKind::Layer)
+    return fail(kE4015,
+                "program %zu, command %u calls program %u of %zu; only layer programs are called, and not by each "
+                "other; compile the model again",
+                index, position, command.target(), sizeOf(root.programs()));
+  const Program &layer = *root.programs()->Get(command.target());
+  const size_t args = sizeOf(command.args());
+  if (args != layer.param_count())
+    return fail(kE4015,
+                "program %zu, command %u gives %zu arguments to program %u, which takes %u; compile the model again",
+                index, position, args, command.target(), layer.param_count());
+  if (command.layer_begin() >= command.layer_end() || command.layer_end() > root.model()->layers())
+    return fail(kE4015, "program %zu, command %u calls layers %u to %u of %u; compile the model again", index, position,
+                command.layer_begin(), command.layer_end(), root.model()->layers());
+  for (uint32_t a = 0; a < args; ++a) {
+    const Arg &arg = *command.args()->Get(a);
+    const bool perLayer = arg.kind() == ArgKind::Weight && arg.index() < sizeOf(root.weights()) &&
+                          root.weights()->Get(arg.index())->per_layer();
+    if (arg.kind() == ArgKind::Cache || perLayer)
+      return fail(kE4016,
+                  "program %zu, command %u passes something of the current layer to a layer program, which has it "
+                  "already; compile the model again",
+                  index, position);
+  }
+  return checkLayerWeights(layer, command.layer_begin(), command.layer_end(), index);
+}
+
+Status Checker::checkLayerWeights(const Program &layer, uint32_t begin, uint32_t end, size_t caller) const {
+  for (uint32_t c = 0; c < sizeOf(layer.commands()); ++c) {
+    const Command &command = *layer.commands()->Get(c);
+    for (uint32_t a = 0; a < sizeOf(command.args()); ++a) {
+      const Arg &arg = *command.args()->Get(a);
+      if (arg.kind() != ArgKind::Weight || arg.index() >= sizeOf(root.weights()))
+        continue; // an index beyond the table is reported with its own program
+      const Weight &weight = *root.weights()->Get(arg.index());
+      for (uint32_t l = begin; weight.per_layer() && l < end; ++l)
+        if (weight.offsets()->Get(l) == kNoOffset)
+          return fail(kE4016,
+                      "program %zu runs layer %u with weight %u, which that layer has not; compile the model again",
+                      caller, l, arg.index());
+    }
+  }
+  return {};
+}
+
+Status Checker::checkArg(const Program &program, size_t index, uint32_t position, const Arg &arg) const {
+  size_t limit = 0;
+  switch (arg.kind()) {
+  case ArgKind::Buffer:
+    limit = sizeOf(program.buffers());
+    if (arg.index() < limit) {
+      const Buffer &buffer = *program.buffers()->Get(arg.index());
+      if (position < buffer.first() || position > buffer.last())
+        return fail(kE4016,
+                    "program %zu, command %u uses buffer %u outside its lifetime of %u to %u; compile the model again",
+                    index, position, arg.index(), buffer.first(), buffer.last());
+    }
+    break;
+  case ArgKind::Param:
+    limit = program.param_count();
+    break;
+  case ArgKind::Input:
+    limit = static_cast<size_t>(InputId::MAX) + 1;
+    break;
+  case ArgKind::Weight:
+    limit = sizeOf(root.weights());
+    // Outside layers, the layer number is 0.
+    if (arg.index() < limit && program.kind() != ProgramKind::Layer &&
+        root.weights()->Get(arg.index())->offsets()->Get(0) == kNoOffset)
+      return fail(kE4016, "program %zu, command %u uses weight %u, which layer 0 has not; compile the model again",
+                  index, position, arg.index());
+    break;
+  case ArgKind::Cache:
+    limit = SIZE_MAX;
+    break;
+  }
+  if (arg.index() >= limit)
+    return fail(kE4016,
+                "program %zu, command %u has an argument of kind %u with index %u, expected less than %zu; compile "
+                "the model again",
+                index, position, static_cast<unsigned>(arg.kind()), arg.index(), limit);
+  return {};
+}
+
+Status Checker::checkLaunchCount() const {
+  for (uint32_t i = 0; i < sizeOf(root.programs()); ++i) {
+    const Program &program = *root.programs()->Get(i);
+    uint64_t launches = 0;
+    for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
+      const Command &command = *program.commands()->Get(c);
+      launches += command.kind() != CommandKind::Call ? 1
+                                                      : uint64_t{command.layer_end() - command.layer_begin()} *
+                                                            sizeOf(root.programs()->Get(command.target())->commands());
+    }
+    if (launches > kMaxLaunches)
+      return fail(kE4013, "program %u has %llu launches, expected at most %llu; compile the model again", i,
+                  static_cast<unsigned long long>(launches), static_cast<unsigned long long>(kMaxLaunches));
+  }
+  return {};
+}
+
+} // namespace moray::rt
