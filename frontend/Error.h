@@ -1,6 +1,7 @@
 // The error type of the frontend: a stable code, what was found, what was expected, where, and how to fix it.
 //
-// Nothing in the frontend throws. A function that can fail returns `Status` (nothing on success) or `Expected<T>`. Codes are E2xxx:
+// Nothing in the frontend throws. A function that can fail returns `Status` (nothing on success) or `Expected<T>`.
+// Codes are E2xxx:
 //   E2001-E2013 safetensors rules S1-S13      E2021-E2022 index rules I1, I2      E2030-E2049 files and JSON
 //   E2100-E2199 config.json                   E2200-E2299 tensor inventory        E2300-E2349 values in weights
 //   E2400-E2449 building the module           E2500-E2599 tokenizer
