@@ -58,10 +58,10 @@ required build build_preset release
 stage "lit and tidy" run_lit
 stage ctest run_ctest release
 if [ $asan = yes ]; then
-  # The compiler's libraries come without instrumentation, so the sanitizers watch what reads hostile input: the runtime.
-  required "asan configure" configure_preset asan -DMORAY_BUILD_COMPILER=OFF
-  required "asan build" build_preset asan moray-test-programs
-  stage "asan ctest" run_ctest asan -L unit
+  # LLVM's libraries come without instrumentation, so the sanitizers watch what reads hostile input: checkpoints and artifacts.
+  required "asan configure" configure_preset asan
+  required "asan build" build_preset asan moray-plain-test-programs
+  stage "asan ctest" run_ctest asan -L plain
 fi
 print_stages
 python3 tools/scripts/count_results.py "$results" build/release/test/results build/asan/test/results

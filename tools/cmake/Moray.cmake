@@ -34,7 +34,7 @@ endif()
 
 # moray_add_unit_test(Name SOURCES a.cpp ... LINKS libs ... [MLIR]): one GoogleTest program, one ctest entry of the same name.
 # The program runs in test/ of the source tree and leaves its results as XML for tools/test.sh to count. MLIR: the sources use
-# compiler headers; such a test does not exist in a build without the compiler. LABELS asan: runs in the sanitizer stage, too.
+# compiler headers; such a test does not exist in a build without the compiler. The others run under sanitizers, too (label plain).
 function(moray_add_unit_test name)
   cmake_parse_arguments(ARG "MLIR" "TIMEOUT" "SOURCES;LINKS;LABELS" ${ARGN})
   if(ARG_MLIR AND NOT MORAY_BUILD_COMPILER)
@@ -56,10 +56,14 @@ function(moray_add_unit_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  set(kind plain)
+  if(ARG_MLIR)
+    set(kind mlir)
+  endif()
   # The sanitizer cannot follow containers that cross into uninstrumented libraries.
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${ARG_LABELS}"
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "unit;${kind};${ARG_LABELS}"
     ENVIRONMENT "ASAN_OPTIONS=detect_container_overflow=0:abort_on_error=0;UBSAN_OPTIONS=print_stacktrace=1")
-  set_property(GLOBAL APPEND PROPERTY MORAY_UNIT_TESTS ${name})
+  set_property(GLOBAL APPEND PROPERTY MORAY_UNIT_TESTS_${kind} ${name})
 endfunction()
 
 # moray_add_runtime_tool(name SOURCES main.cpp ...): an executable on the public C API alone; it sees no other folder.

@@ -8,6 +8,7 @@ packages=(
   flatbuffers-compiler libflatbuffers-dev                          # the artifact's metadata
   libcli11-dev nlohmann-json3-dev libxxhash-dev                    # flags, JSON, hashes
   libgtest-dev libicu-dev                                          # unit tests; Unicode tables at build time
+  zlib1g-dev libzstd-dev                                           # what the static lld needs
   cmake ninja-build ccache pkg-config python3 g++
 )
 

@@ -27,7 +27,7 @@ MAY_INCLUDE = [
     # (path prefix, project folders it may name, may it name LLVM)
     ("runtime/", {"runtime", "moray"}, False),
     ("dialects/", {"dialects"}, True),
-    ("frontend/", {"frontend", "dialects"}, True),
+    ("frontend/", {"frontend", "dialects", "runtime/schema"}, True),  # it compiles the tokenizer tables
     ("passes/", {"passes", "dialects"}, True),
     ("codegen/", {"codegen", "passes", "dialects", "runtime/schema"}, True),
     ("tools/moray-opt/", {"tools", "frontend", "codegen", "passes", "dialects", "moray"}, True),
