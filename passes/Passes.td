@@ -1,0 +1,254 @@
+//===- Passes.td - all passes and their options ------------------*- tablegen -*-===//
+// One entry per pass, in the order of the pipeline: phase import (its verifier), quantize, fuse, schedule.
+
+#ifndef MORAY_PASSES_PASSES_TD
+#define MORAY_PASSES_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+class MorayPass<string flag> : Pass<flag, "::mlir::ModuleOp"> {
+  let dependentDialects = ["::moray::lm::LMDialect", "::moray::mla::MLADialect", "::moray::moe::MoEDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// import
+//===----------------------------------------------------------------------===//
+
+def VerifyImport : MorayPass<"moray-verify-import"> {
+  let summary = "Checks the invariant of phase import";
+  let description = [{
+    Layers and the step program hold textbook ops on f32 activations, no kernels; one step program exists; every weight that a recipe names exists.
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// quantize
+//===----------------------------------------------------------------------===//
+
+def QuantizeWeights : MorayPass<"moray-quantize-weights"> {
+  let summary = "Quantises the weights of a BF16 checkpoint to FP8 in 128x128 blocks";
+  let description = [{
+    Exactly the modules of spec fp8.md 2.1: every linear of a layer, kv_b of the attention, and gate, up and down of the experts. Router, norms,
+    embedding and lm_head stay as they are. Codes and scales become recipes over the stored weight; a weight used twice is quantised once.
+
+    ```mlir
+    %w = lm.weight_of @moe.o[%l] : tensor<256x128xbf16>
+    %y = lm.linear %x, %w : (tensor<?x128xf32>, tensor<256x128xbf16>) -> tensor<?x256xf32>
+    // becomes, with lm.weight @moe.o.codes .. recipe(#lm.quantize_codes<@moe.o, f32>) and @moe.o.scales
+    %c = lm.weight_of @moe.o.codes[%l] : tensor<256x128xf8E4M3FN>
+    %s = lm.weight_of @moe.o.scales[%l] : tensor<2x1xf32>
+    %y = lm.scaled_linear %x, %c scales %s : (tensor<?x128xf32>, tensor<256x128xf8E4M3FN>, tensor<2x1xf32>) -> tensor<?x256xf32>
+    ```
+    Declines weights that are FP8 already.
+  }];
+  let options = [Option<"format", "format", "::moray::lm::ScaleFormat", "::moray::lm::ScaleFormat::F32", "Format of the block scales", [{
+    ::llvm::cl::values(clEnumValN(::moray::lm::ScaleFormat::F32, "f32", "amax / 448"),
+                       clEnumValN(::moray::lm::ScaleFormat::UE8M0, "ue8m0", "rounded up to a power of two"))
+  }]>];
+  let statistics = [Statistic<"numQuantised", "weights-quantised", "Weights that got an FP8 recipe">];
+}
+
+def SetNumerics : MorayPass<"moray-set-numerics"> {
+  let summary = "Retypes the f32 module to a numeric mode of spec model.md 0.1";
+  let description = [{
+    `ref32` changes no type. The other modes round to bf16 after: embedding, norms, linears (not the lm_head), rope, attention, swiglu, the sum of
+    routed and shared experts, residual additions; router weights, rope tables and logits stay f32, the cache becomes bf16. A routed sum without shared
+    expert gets an lm.cast, as it is a rounding point, too.
+
+    - `bf16` replaces FP8 weights by bf16 ones (`dequantize` recipes), scaled_linear by linear;
+    - `w8a16` keeps FP8 codes: scaled_linear with bf16 rows;
+    - `fp8` quantises the rows of every scaled_linear, once per value, and sets `activation = f8E4M3FN` on experts and attention with FP8 weights.
+
+    ```mlir
+    %y = lm.scaled_linear %x, %w scales %s : (tensor<?x256xf32>, ...) -> tensor<?x128xf32>
+    // fp8:
+    %c, %cs = lm.quantize %x {format = #lm<scale_format f32>} : tensor<?x256xbf16> -> tensor<?x256xf8E4M3FN>, tensor<?x2xf32>
+    %y = lm.scaled_linear %c by %cs, %w scales %s : (tensor<?x256xf8E4M3FN>, tensor<?x2xf32>, ...) -> tensor<?x128xbf16>
+    ```
+    Sets the module attribute lm.numerics. A module that has the mode already is left alone; another mode than ref32 before is an error (E3201), as
+    rounding cannot be undone.
+  }];
+  let options = [
+    Option<"mode", "mode", "::moray::lm::Mode", "::moray::lm::Mode::W8A16", "Numeric mode", [{
+      ::llvm::cl::values(clEnumValN(::moray::lm::Mode::Ref32, "ref32", "f32 throughout"), clEnumValN(::moray::lm::Mode::Bf16, "bf16", "bf16 weights and rows"),
+                         clEnumValN(::moray::lm::Mode::W8A16, "w8a16", "FP8 weights, bf16 rows"), clEnumValN(::moray::lm::Mode::Fp8, "fp8", "FP8 weights and rows"))
+    }]>,
+    Option<"order", "order", "::moray::lm::Order", "::moray::lm::Order::Deterministic", "Order of reductions", [{
+      ::llvm::cl::values(clEnumValN(::moray::lm::Order::Deterministic, "deterministic", "depends on K and types alone"),
+                         clEnumValN(::moray::lm::Order::Fast, "fast", "whatever is fastest"))
+    }]>];
+}
+
+def VerifyQuantize : MorayPass<"moray-verify-quantize"> {
+  let summary = "Checks the invariant of phase quantize: every linear has the numeric mode of the module";
+  let description = [{
+    The module has lm.numerics; the operand and weight types of every linear, attention and experts op are those of the mode (E3202, E3203).
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// fuse
+//===----------------------------------------------------------------------===//
+
+def ExpandExperts : MorayPass<"moray-expand-experts"> {
+  let summary = "Expands moe.experts into dispatch, two grouped linears around swiglu, and combine";
+  let description = [{
+    Gate and up become two row ranges of one weight (a concat recipe; FP8 parts padded to 128 rows), so one grouped linear serves both.
+
+    ```mlir
+    %r = moe.experts %x, %ids, %g gate %wg up %wu down %wd ...
+    // becomes
+    %off, %tok, %rank, %gs = moe.dispatch %ids, %g
+    %t = moe.grouped_linear %x rows %tok, %off, %w_gate_up
+    %a = lm.slice %t[0]
+    %b = lm.slice %t[64]
+    %h = lm.swiglu %a, %b
+    %y = moe.grouped_linear %h, %off, %wd
+    %r = moe.combine %y, %rank, %gs
+    ```
+    With `activation = f8E4M3FN` the rows and %h are quantised before the linears. Declines experts whose weights are not `lm.weight_of` values (the
+    concat recipe needs their symbols).
+  }];
+}
+
+def AbsorbMLA : MorayPass<"moray-absorb-mla"> {
+  let summary = "Splits attention over all rows into expanded (prefill rows) and absorbed form (decode rows)";
+  let description = [{
+    ```mlir
+    %c = mla.attention %q, %kv, %rows, %kv_b {row_range = #mla<row_range all>, ...}
+    // becomes
+    %p = mla.attention %q, %kv, %rows, %kv_b {row_range = #mla<row_range prefill>, ...}
+    %a = mla.absorb_query %q, %kv_b
+    %u = mla.latent_attention %a, %q, %kv, %rows
+    %c = mla.absorb_value %u, %kv_b into %p
+    ```
+    Leaves attention over prefill rows alone.
+  }];
+}
+
+def MergeProjections : MorayPass<"moray-merge-projections"> {
+  let summary = "Merges linears that read the same rows into one: q_a | kv_a, gate | up";
+  let description = [{
+    The weights become row ranges of one derived weight (concat recipe; all parts but the last padded to 128 rows for FP8 codes), results become slices.
+
+    ```mlir
+    %a = lm.linear %x, %wa : .. -> tensor<?x96xbf16>
+    %b = lm.linear %x, %wb : .. -> tensor<?x80xbf16>
+    // becomes
+    %t = lm.linear %x, %wab : .. -> tensor<?x176xbf16>
+    %a = lm.slice %t[0]
+    %b = lm.slice %t[96]
+    ```
+    Declines linears with a bias (recipes join matrices only), of different types, or whose weights are not `lm.weight_of` values of the same layer.
+  }];
+}
+
+def RotateNorms : MorayPass<"moray-rotate-norms"> {
+  let summary = "Moves the input norm of a layer to the end of the layer before it";
+  let description = [{
+    A layer then takes (residual, normed [, codes, scales]) and ends with the norm of the *next* layer, next to the residual addition it can be fused with. The
+    next norm's weight is the template with {l} -> {l+1}, `last` names the final norm. The step computes the first norm after the embedding and takes
+    the last layer's normed rows for its final norm.
+
+    ```mlir
+    lm.layer @k(%l, %h, ..) -> H { %x = lm.rms_norm %h, @in_norm[%l] ; ... ; lm.return %out }
+    // becomes
+    lm.layer @k(%l, %h, %x, ..) -> H, X { ... ; %n = lm.rms_norm %out, @in_norm.next[%l] ; lm.return %out, %n }
+    ```
+    Declines the whole module if a layer does not start with one norm of its residual, if the norms differ in type or eps, or if the step is not
+    embed, calls, final norm.
+  }];
+}
+
+def FuseGemmEpilogue : MorayPass<"moray-fuse-gemm-epilogue"> {
+  let summary = "Puts a linear and the swiglu over two of its row ranges into one kernel";
+  let description = [{
+    ```mlir
+    %t = lm.linear %x, %w
+    %a = lm.slice %t[0]
+    %b = lm.slice %t[128]
+    %h = lm.swiglu %a, %b
+    // becomes
+    %h = lm.kernel gemm over rows (%x, %w) { lm.linear; lm.slice; lm.slice; lm.swiglu; lm.yield }
+    ```
+    The same for moe.grouped_linear (class grouped_gemm over slots). Declines if the linear or a slice has another use, or if the linear has a bias.
+  }];
+}
+
+def FuseRouter : MorayPass<"moray-fuse-router"> {
+  let summary = "Forms the router kernel and the permutation kernel of its choices";
+  let description = [{
+    moe.route (logits, scores, selection, weights: one kernel over rows) and moe.dispatch (one kernel, as it needs the choices of all rows).
+
+    ```mlir
+    %ids, %g = moe.route %x, %w bias %b
+    // becomes
+    %ids, %g = lm.kernel router over rows (%x, %w, %b) { moe.route; lm.yield }
+    ```
+    Casts of the rows that only the router reads move into its kernel. Declines routes whose choices enter moe.experts (run --moray-expand-experts first).
+  }];
+}
+
+def FuseRows : MorayPass<"moray-fuse-rows"> {
+  let summary = "Groups row-wise ops of one domain into row kernels";
+  let description = [{
+    An op joins the first row kernel of its domain before it whose inputs suffice: all its operands are results of that kernel's ops or exist where the
+    kernel starts. That gives residual + norm (+ quantise), slices + norms + rope + append, combine + additions + norm (+ quantise), embed + first norm.
+
+    ```mlir
+    %a = lm.add %h, %o
+    %y = lm.rms_norm %a, %w
+    // becomes
+    %a, %y = lm.kernel row over rows (%h, %o, %w) { lm.add; lm.rms_norm; lm.yield }
+    ```
+    Declines (starts a new kernel) where an operand comes later or where a memory effect stands between. Ops without results that anyone uses are left to
+    canonicalization.
+  }];
+  let statistics = [Statistic<"numKernels", "row-kernels", "Row kernels formed">];
+}
+
+def WrapKernels : MorayPass<"moray-wrap-kernels"> {
+  let summary = "Puts every remaining op into an lm.kernel of its class";
+  let description = [{
+    ```mlir
+    %y = lm.linear %x, %w
+    // becomes
+    %y = lm.kernel gemm over rows (%x, %w) { lm.linear; lm.yield }
+    ```
+    Leaves lm.weight_of, mla.layer_cache_of, lm.call, lm.return and kernels alone; fails on an op without kernel class (E3204).
+  }];
+}
+
+def VerifyFuse : MorayPass<"moray-verify-fuse"> {
+  let summary = "Checks the invariant of phase fuse: every op is inside an lm.kernel";
+  let description = [{
+    Outside of kernels only lm.weight_of, mla.layer_cache_of, lm.call, lm.return (E3205). Inside, the ops fit the class: one matrix product in a
+    gemm, one op in an attention, router, permute or sampling kernel, row-wise ops in a row kernel (E3206).
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// schedule
+//===----------------------------------------------------------------------===//
+
+def OutlineKernels : MorayPass<"moray-outline-kernels"> {
+  let summary = "Moves kernel regions into cmd.kernel symbols; equal regions share one";
+  let dependentDialects = ["::moray::cmd::CmdDialect"];
+}
+
+def LowerToCmd : MorayPass<"moray-lower-to-cmd"> {
+  let summary = "Turns layers and programs over tensors into cmd programs over buffers";
+  let dependentDialects = ["::moray::cmd::CmdDialect"];
+}
+
+def ComputeLifetimes : MorayPass<"moray-compute-lifetimes"> {
+  let summary = "Computes the lifetime of every local buffer";
+  let dependentDialects = ["::moray::cmd::CmdDialect"];
+}
+
+def VerifySchedule : MorayPass<"moray-verify-schedule"> {
+  let summary = "Checks the invariant of phase schedule: programs over buffers only";
+  let dependentDialects = ["::moray::cmd::CmdDialect"];
+}
+
+#endif
