@@ -34,6 +34,7 @@ const Emitter *findEmitter(KernelClass klass);
 
 // The emitters, one per file in X86/.
 extern const Emitter gemmEmitter, groupedGemmEmitter, probeEmitter;
+extern const Emitter rowEmitter;
 
 struct CompileOptions {
   llvm::SmallVector<CpuLevel> levels{CpuLevel::X86_64_V3, CpuLevel::Avx512};
