@@ -39,6 +39,10 @@ MAY_INCLUDE = [
     ("tools/", {"common", "moray"}, False),
 ]
 PROJECT = {"dialects", "frontend", "passes", "codegen", "runtime", "tools", "test"}
+# How sources name an error code: E2107 or kE2107 anywhere, error(2107, ...), `constexpr int kTokenizerMissing = 2500`.
+ERROR_CODES = (re.compile(r"\b()k?E([1-79]\d{3})\b"), re.compile(r"()(?:[Ee]rror|fail|problem)\w*\(([1-79]\d{3}),"),
+               re.compile(r"constexpr int (k\w+) = ([1-79]\d{3});"))
+ROUND_NUMBERS = {"1000", "1024", "2000", "2048", "3000", "4000", "4096", "5000"}
 # Paths of one machine and marks of unfinished work.
 FORBIDDEN = re.compile(r"(?<![\w.%}/])/(work|home|root|tmp/build)[/-]|DO NOT COMM[I]T|XX[X]:")
 
@@ -205,18 +209,21 @@ class Tidy:
                 self.problem(table, line, "pass", "%s has no test" % name, "add test/Passes/%s.mlir" % kebab)
 
     def checkErrorCodes(self):
-        """Every stable code that the sources name outside of comments is mentioned by a test."""
+        """Every stable code that the sources name outside of comments is mentioned by a test, as E2107, 2107 or by its constant."""
         tests = "\n".join(self.text(f) for f in self.sources(".mlir", ".test", ".cpp", ".py", ".c", ".h") if f.startswith("test/"))
-        tested = set(re.findall(r"E([1-79]\d{3})\b", tests))
+        tested = set(re.findall(r"E([1-79]\d{3})\b", tests)) | set(re.findall(r"(?<![\w.])([1-5]\d{3})\b(?!\.)", tests)) - ROUND_NUMBERS
+        words = set(re.findall(r"\bk[A-Z]\w+", tests))
         seen = set()
         for path in self.sources(".cpp", ".h", ".py"):
-            if path.startswith("test/") or path.startswith("tools/scripts/"):
+            if path.startswith(("test/", "tools/scripts/")):
                 continue
             for number, line in enumerate(self.text(path).splitlines(), 1):
-                for code in re.findall(r"\bk?E([1-79]\d{3})\b", re.sub(r"(^\s*[*#]|//|/\*).*", "", line)):
-                    if code not in seen and code not in tested:
-                        self.problem(path, number, "error-code", "E%s has no test" % code, "add a test that mentions E%s" % code)
-                    seen.add(code)
+                code_line = re.sub(r"(^\s*[*#]|//|/\*).*", "", line)
+                for pattern in ERROR_CODES:
+                    for name, code in re.findall(pattern, code_line):
+                        if code not in seen and code not in tested and name not in words:
+                            self.problem(path, number, "error-code", "E%s has no test" % code, "add a test that mentions E%s" % code)
+                        seen.add(code)
 
     def checkExceptions(self):
         for key, (_, number) in sorted(self.exceptions.items()):
