@@ -49,10 +49,10 @@ std::string KernelSpec::symbol() const {
 
 std::string GemmBody::key() const {
   return llvm::formatv("{0}x{1}->{2} O={3} K={4} xp={5}+{6} wp={7} sp={8} {9} ep={10},{11},{12},{13},{14} fin={15} E={16} "
-                       "args={17},{18},{19},{20},{21},{22},{23} gather={24}/{25} bias={26}",
+                       "args={17},{18},{19},{20},{21},{22},{23} gather={24} bias={25}",
                        dtypeName(x), dtypeName(w), dtypeName(out), O, K, xPitch, xOffset, wPitch, scalePitch, domain.str(),
                        unsigned(epilogue.kind), epilogue.gateBegin, epilogue.upBegin, epilogue.width, epilogue.roundParts, checkFinite,
-                       experts, xArg, xScaleArg, wArg, wScaleArg, biasArg, offsetsArg, outArg, gatherArg, gatherDivisor, dtypeName(bias))
+                       experts, xArg, xScaleArg, wArg, wScaleArg, biasArg, offsetsArg, outArg, gatherArg, dtypeName(bias))
       .str();
 }
 

@@ -77,8 +77,7 @@ struct GemmBody : KernelBody {
 
   // Indices into moray_kernel_args.operands; -1: absent.
   int xArg = -1, xScaleArg = -1, wArg = -1, wScaleArg = -1, biasArg = -1, offsetsArg = -1, outArg = -1;
-  int gatherArg = -1;        // int32 per row: row m reads x row gather[m] / gatherDivisor
-  uint64_t gatherDivisor = 1;
+  int gatherArg = -1; // int32 per row of the domain: the row of x (and of its scales) that it reads
   DType bias = DType::F32;
 
   /// Columns of the result.

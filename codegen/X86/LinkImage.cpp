@@ -130,7 +130,7 @@ llvm::Expected<LinkedImage> moray::codegen::linkImage(llvm::ArrayRef<std::vector
   llvm::SmallString<128> output;
   if (std::error_code failure = llvm::sys::fs::createTemporaryFile("moray", "so", output))
     return createStringError(failure, "E3110: cannot create a temporary file for the linker: " + failure.message());
-  auto removeOutput = llvm::make_scope_exit([&] { llvm::sys::fs::remove(output); });
+  llvm::scope_exit removeOutput([&] { llvm::sys::fs::remove(output); });
   if (llvm::Error error = runLld(inputs, files.paths.back(), output.str().str()))
     return error;
   auto buffer = llvm::MemoryBuffer::getFile(output);

@@ -223,7 +223,11 @@ VectorBuilder::Value VectorBuilder::at(Value base, Value byteOffset) {
   return LLVM::GEPOp::create(b, loc, ptr, i8, base, ValueRange{byteOffset});
 }
 VectorBuilder::Value VectorBuilder::at(Value base, int64_t byteOffset) {
-  return byteOffset ? at(base, c64(byteOffset)) : base;
+  if (!byteOffset)
+    return base;
+  if (!llvm::isInt<32>(byteOffset))
+    return at(base, c64(byteOffset));
+  return LLVM::GEPOp::create(b, loc, ptr, i8, base, llvm::ArrayRef<LLVM::GEPArg>{int32_t(byteOffset)});
 }
 static unsigned elementBytes(Type type) {
   if (auto vector = dyn_cast<VectorType>(type))
