@@ -1,4 +1,5 @@
-// Rules of the tokenizer tables that writer (frontend) and reader (runtime/tokenizer) must share: hashes and the byte alphabet.
+// Rules of the tokenizer tables that writer (frontend) and reader (runtime/tokenizer) must share: hashes and the byte
+// alphabet.
 #ifndef MORAY_RUNTIME_SCHEMA_TOKENIZER_TABLES_H
 #define MORAY_RUNTIME_SCHEMA_TOKENIZER_TABLES_H
 
@@ -9,7 +10,8 @@ namespace moray::schema {
 
 inline constexpr uint32_t kFreeMergeSlot = 0xFFFFFFFFu;
 
-// First slot to look at for a pair of ids is hashPair(left, right) & (slots - 1); then the following ones, wrapping around.
+// First slot to look at for a pair of ids is hashPair(left, right) & (slots - 1); then the following ones, wrapping
+// around.
 inline uint64_t hashPair(uint32_t left, uint32_t right) {
   uint64_t x = (uint64_t(left) << 32 | right) * 0x9E3779B97F4A7C15u;
   return x ^ (x >> 32);
@@ -23,7 +25,8 @@ inline uint64_t hashPiece(const void *bytes, size_t size) {
   return x ^ (x >> 32);
 }
 
-// The byte-level alphabet: printable bytes stand for themselves, the other 68 for U+0100, U+0101, ... in ascending order.
+// The byte-level alphabet: printable bytes stand for themselves, the other 68 for U+0100, U+0101, ... in ascending
+// order.
 inline bool isPrintableByte(uint32_t byte) {
   return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
 }
