@@ -21,7 +21,7 @@ enum class TensorRole {
 
 // One tensor (or one tensor per expert) that a model or a layer must have.
 struct TensorSlot {
-  std::string id;              // unique within its list, e.g. "q_a", "expert_gate"; becomes part of the weight symbol
+  std::string id;              // unique within its list, e.g. "q_a", "gate_e"; becomes part of the weight symbol
   std::string name;            // tensor name; "{l}" stands for the layer, "{e}" for the expert
   std::vector<uint64_t> shape; // of one tensor
   TensorRole role = TensorRole::Plain;

@@ -17,11 +17,12 @@ public:
   void linear(const char *id, const std::string &name, uint64_t out, uint64_t in, uint64_t experts = 0) {
     add(id, name, {out, in}, TensorRole::Linear, experts);
   }
-  // gate, up and down of one SwiGLU MLP.
-  void mlp(const std::string &id, const std::string &name, uint64_t width, uint64_t hidden, uint64_t experts = 0) {
-    linear((id + "gate").c_str(), name + "gate_proj.weight", width, hidden, experts);
-    linear((id + "up").c_str(), name + "up_proj.weight", width, hidden, experts);
-    linear((id + "down").c_str(), name + "down_proj.weight", hidden, width, experts);
+  // gate, up and down of one SwiGLU MLP; their ids are gate, up, down between `before` and `after`.
+  void mlp(const std::string &before, const std::string &after, const std::string &name, uint64_t width,
+           uint64_t hidden, uint64_t experts = 0) {
+    linear((before + "gate" + after).c_str(), name + "gate_proj.weight", width, hidden, experts);
+    linear((before + "up" + after).c_str(), name + "up_proj.weight", width, hidden, experts);
+    linear((before + "down" + after).c_str(), name + "down_proj.weight", hidden, width, experts);
   }
 
   std::vector<TensorSlot> slots;
@@ -56,15 +57,15 @@ void addAttention(const ModelConfig &config, SlotList &list) {
 void addFeedForward(const ModelConfig &config, int64_t layer, SlotList &list) {
   const uint64_t hidden = config.hidden, experts = config.experts;
   if (!config.isMoE(layer)) {
-    list.mlp("", "mlp.", config.intermediate, hidden);
+    list.mlp("", "", "mlp.", config.intermediate, hidden);
     return;
   }
   list.add("router", "mlp.gate.weight", {experts, hidden});
   if (config.hasRouterBias())
     list.add("router_bias", "mlp.gate.e_score_correction_bias", {experts}, TensorRole::RouterBias);
-  list.mlp("expert_", "mlp.experts.{e}.", config.expertIntermediate, hidden, experts);
+  list.mlp("", "_e", "mlp.experts.{e}.", config.expertIntermediate, hidden, experts);
   if (config.sharedExperts > 0)
-    list.mlp("shared_", "mlp.shared_experts.", config.sharedExperts * config.expertIntermediate, hidden);
+    list.mlp("shared_", "", "mlp.shared_experts.", config.sharedExperts * config.expertIntermediate, hidden);
 }
 
 } // namespace
