@@ -44,6 +44,7 @@ uint64_t weightPitch(mlir::RankedTensorType type);
 llvm::Error unsupportedRegion(mlir::Operation *op, const llvm::Twine &why);
 
 // One classifier per class; each derives the whole spec from the region.
+llvm::Expected<KernelSpec> classifyGemm(const KernelRegion &region); // gemm and grouped_gemm
 llvm::Expected<KernelSpec> classifyRow(const KernelRegion &region);
 llvm::Expected<KernelSpec> classifyRouter(const KernelRegion &region);
 llvm::Expected<KernelSpec> classifyPermute(const KernelRegion &region);

@@ -107,7 +107,7 @@ static llvm::Error lowerToLLVMDialect(mlir::ModuleOp module) {
     return mlir::success();
   });
   if (failed(pm.run(module)))
-    return createStringError("E3102: a kernel does not lower to LLVM: " + message);
+    return createStringError("E3106: a kernel does not lower to LLVM: " + message);
   if (std::string name = findForbidden(module); !name.empty())
     return createStringError("E3103: operation '" + name + "' is not allowed in a kernel: expand it before codegen");
   return llvm::Error::success();
@@ -172,7 +172,7 @@ llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp m
   llvm::LLVMContext context;
   auto translated = mlir::translateModuleToLLVMIR(module, context, "kernel");
   if (!translated)
-    return createStringError("E3102: a kernel does not translate to LLVM IR");
+    return createStringError("E3106: a kernel does not translate to LLVM IR");
   translated->setTargetTriple(llvm::Triple(triple));
   setAttributes(*translated, target);
   optimise(*translated, *machine);
