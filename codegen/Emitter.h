@@ -34,7 +34,10 @@ const Emitter *findEmitter(KernelClass klass);
 
 // The emitters, one per file in X86/.
 extern const Emitter gemmEmitter, groupedGemmEmitter, probeEmitter;
-extern const Emitter rowEmitter;
+extern const Emitter rowEmitter, routerEmitter, permuteEmitter;
+
+/// The probe kernels that every artifact carries, by name.
+std::vector<std::pair<std::string, KernelSpec>> probeKernels();
 
 struct CompileOptions {
   llvm::SmallVector<CpuLevel> levels{CpuLevel::X86_64_V3, CpuLevel::Avx512};

@@ -56,7 +56,4 @@ std::string GemmBody::key() const {
       .str();
 }
 
-std::string ProbeBody::key() const {
-  return llvm::formatv("{0} bytes={1} tasks={2} steps={3}", kind == ReadBandwidth ? "read" : "fma", bytesPerTask, tasks, steps).str();
-}
-uint64_t ProbeBody::flopsPerTask() const { return steps * 12 * 16 * 2; }
+std::string ProbeBody::key() const { return kind == ReadBandwidth ? "read_bandwidth" : "fma_peak"; }

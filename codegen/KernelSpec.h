@@ -86,15 +86,11 @@ struct GemmBody : KernelBody {
   std::string key() const override;
 };
 
-/// Measures the machine from inside the artifact. Operand 0: the buffer read (u8); operand 1: 64 bytes per task, written.
+/// Measures the machine from inside the artifact; the contract of its operands and symbols is in runtime/schema/kernel_abi.h.
 struct ProbeBody : KernelBody {
-  enum Kind : uint8_t { ReadBandwidth, FmaPeak } kind = ReadBandwidth;
-  uint64_t bytesPerTask = 0; // ReadBandwidth: bytes that one task reads
-  uint64_t tasks = 0;
-  uint64_t steps = 0;        // FmaPeak: iterations of the register loop
+  enum Kind : uint8_t { ReadBandwidth, FmaPeak } kind;
+  explicit ProbeBody(Kind kind) : kind(kind) {}
   std::string key() const override;
-  /// FmaPeak: floating-point operations of one task, the same at every level.
-  uint64_t flopsPerTask() const;
 };
 
 } // namespace moray::codegen

@@ -185,7 +185,7 @@ def FuseRouter : MorayPass<"moray-fuse-router"> {
     // becomes
     %ids, %g = lm.kernel router over rows (%x, %w, %b) { moe.route; lm.yield }
     ```
-    Casts of the rows that only the router reads move into its kernel. Declines routes whose choices enter moe.experts (run --moray-expand-experts first).
+    Declines routes whose choices enter moe.experts (run --moray-expand-experts first).
   }];
 }
 
@@ -233,21 +233,67 @@ def VerifyFuse : MorayPass<"moray-verify-fuse"> {
 
 def OutlineKernels : MorayPass<"moray-outline-kernels"> {
   let summary = "Moves kernel regions into cmd.kernel symbols; equal regions share one";
+  let description = [{
+    Kernels are named by class and order of appearance.
+
+    ```mlir
+    %y = lm.kernel gemm over rows (%x, %w) { ... }
+    // becomes
+    %y = cmd.invoke @gemm_0(%x, %w)
+    cmd.kernel @gemm_0 gemm over rows { ... }
+    ```
+    Regions are equal when class, domain, types and ops are: two layers, or two weights of one layer, share a kernel.
+  }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
 
 def LowerToCmd : MorayPass<"moray-lower-to-cmd"> {
   let summary = "Turns layers and programs over tensors into cmd programs over buffers";
+  let description = [{
+    Tensors become buffers of the program (T rows, N outputs, or T x K slots), layer arguments its parameters, !lm.rows the five inputs of the engine. A layer
+    works in place: a result is computed into the parameter it replaces if that is no longer read, else copied there at the end. Weights that no
+    program needs are erased.
+
+    ```mlir
+    lm.layer @dense(%l: index, %h: tensor<?x256xf32>) -> tensor<?x256xf32> {
+      %n = lm.weight_of @in_norm[%l] : tensor<256xbf16>
+      %t = cmd.invoke @row_0(%h, %n) : (tensor<?x256xf32>, tensor<256xbf16>) -> tensor<?x256xf32>
+      lm.return %t : tensor<?x256xf32>
+    }
+    // becomes
+    cmd.program @dense layer {
+    ^bb0(%h: !cmd.buffer<f32>):
+      %n = cmd.weight @in_norm : !cmd.buffer<bf16>
+      %t = cmd.buffer #cmd.expr<T * 1024> : !cmd.buffer<f32>
+      cmd.launch @row_0(%h, %n, %t) : !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+      cmd.copy %t to %h bytes #cmd.expr<T * 1024> : !cmd.buffer<f32>
+    }
+    ```
+    Fails on an op outside of a kernel (E3301).
+  }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
 
 def ComputeLifetimes : MorayPass<"moray-compute-lifetimes"> {
   let summary = "Computes the lifetime of every local buffer";
+  let description = [{
+    Commands are numbered in order; a buffer lives from the first to the last command that uses it. Buffers without use are erased.
+
+    ```mlir
+    %t = cmd.buffer #cmd.expr<T * 1024> : !cmd.buffer<f32>
+    // becomes
+    %t = cmd.buffer #cmd.expr<T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
+    ```
+  }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
 
 def VerifySchedule : MorayPass<"moray-verify-schedule"> {
   let summary = "Checks the invariant of phase schedule: programs over buffers only";
+  let description = [{
+    Only lm.weight, cmd.kernel and cmd.program are left (E3302), one of them a step (E3303); buffers have lifetimes (E3304) and uses (E3305); no copy is onto
+    itself (E3306).
+  }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
 

@@ -8,42 +8,53 @@ using namespace mlir;
 using namespace moray::codegen;
 
 static constexpr unsigned readStreams = 8;
-static constexpr unsigned fmaChains = 12; // 16-lane accumulators: enough to cover latency, few enough for 16 ymm and 32 zmm registers
+static constexpr unsigned fmaChains = 12;   // enough to cover latency, few enough for 16 ymm and 32 zmm registers
+static constexpr int64_t fmaSteps = 100000; // of one iteration
 
+/// One task per worker.
 static LaunchPlan plan(const KernelSpec &spec, const Target &) {
-  const auto &body = spec.as<ProbeBody>();
-  return {SizeExpr(body.tasks), SizeExpr(64), body.kind == ProbeBody::ReadBandwidth ? "streams=8" : "chains=12"};
+  bool read = spec.as<ProbeBody>().kind == ProbeBody::ReadBandwidth;
+  return {SizeExpr(Symbol::T), SizeExpr(64), read ? "streams=8" : "chains=12"};
 }
 
-static void emitRead(const ProbeBody &body, VectorBuilder &v) {
-  VectorType type = v.vec(16, v.i32);
-  uint64_t stream = body.bytesPerTask / readStreams;
-  Value base = v.at(v.operand(0), v.mul(v.task(), int64_t(body.bytesPerTask)));
-  VectorBuilder::Values init(readStreams, v.constI(type, 0));
-  auto sums = v.forLoop(0, v.c64(stream), 64, init, [&](Value offset, ValueRange carried) {
-    VectorBuilder::Values next;
-    for (unsigned s = 0; s < readStreams; ++s) {
-      Value address = v.at(v.at(base, offset), int64_t(s * stream));
-      v.prefetch(v.at(address, 1024));
-      next.push_back(v.xori(carried[s], v.load(type, address, 64)));
-    }
-    return next;
+/// Stores the work of the task and a checksum that keeps the loops alive.
+static void storeResult(VectorBuilder &v, Value work, Value checksum) {
+  Value sink = v.at(v.operand(1), v.mul(v.task(), 64));
+  v.store(work, sink);
+  v.store(checksum, v.at(sink, 32));
+}
+
+static void emitRead(VectorBuilder &v) {
+  VectorType type = v.vec(8, v.i32);
+  Value bytes = v.capacity(Symbol::B), stream = v.divu(bytes, readStreams);
+  Value base = v.at(v.operand(0), v.mul(v.task(), bytes));
+  VectorBuilder::Values sums(readStreams, v.constI(type, 0));
+  sums = v.forLoop(0, v.layer(), 1, sums, [&](Value, ValueRange outer) {
+    return v.forLoop(0, stream, 64, outer, [&](Value offset, ValueRange carried) {
+      VectorBuilder::Values next;
+      for (unsigned s = 0; s < readStreams; ++s) {
+        Value address = v.at(v.at(base, v.mul(stream, s)), offset);
+        v.prefetch(v.at(address, 1024));
+        Value both = v.xori(v.load(type, address, 32), v.load(type, v.at(address, 32), 32));
+        next.push_back(v.xori(carried[s], both));
+      }
+      return next;
+    });
   });
   Value sum = sums[0];
   for (unsigned s = 1; s < readStreams; ++s)
     sum = v.xori(sum, sums[s]);
-  v.store(sum, v.at(v.operand(1), v.mul(v.task(), 64)));
+  storeResult(v, v.mul(bytes, v.layer()), sum);
 }
 
-static void emitFma(const ProbeBody &body, VectorBuilder &v) {
-  // Chains of one register each, so that both levels keep all of them in registers: 12 ymm, or 12 zmm.
+static void emitFma(VectorBuilder &v) {
   unsigned lanes = v.target.floatLanes;
-  uint64_t steps = body.steps * 16 / lanes;
   Value factor = v.splat(v.load(v.f32, v.operand(0)), lanes), term = v.splat(v.load(v.f32, v.at(v.operand(0), 4)), lanes);
-  VectorBuilder::Values init;
+  VectorBuilder::Values sums;
   for (unsigned i = 0; i < fmaChains; ++i)
-    init.push_back(v.f(float(i), lanes));
-  auto sums = v.forLoop(0, v.c64(steps), 1, init, [&](Value, ValueRange carried) {
+    sums.push_back(v.f(float(i), lanes));
+  Value steps = v.mul(v.layer(), fmaSteps);
+  sums = v.forLoop(0, steps, 1, sums, [&](Value, ValueRange carried) {
     VectorBuilder::Values next;
     for (Value chain : carried)
       next.push_back(v.fma(chain, factor, term));
@@ -52,16 +63,20 @@ static void emitFma(const ProbeBody &body, VectorBuilder &v) {
   Value sum = sums[0];
   for (unsigned i = 1; i < fmaChains; ++i)
     sum = v.addf(sum, sums[i]);
-  v.store(v.treeSum(sum), v.at(v.operand(1), v.mul(v.task(), 64)));
+  storeResult(v, v.mul(steps, int64_t(fmaChains) * lanes * 2), v.treeSum(sum));
 }
 
 static llvm::Error emit(const KernelSpec &spec, const Target &, VectorBuilder &v) {
-  const auto &body = spec.as<ProbeBody>();
-  if (body.kind == ProbeBody::ReadBandwidth)
-    emitRead(body, v);
+  if (spec.as<ProbeBody>().kind == ProbeBody::ReadBandwidth)
+    emitRead(v);
   else
-    emitFma(body, v);
+    emitFma(v);
   return llvm::Error::success();
+}
+
+std::vector<std::pair<std::string, KernelSpec>> moray::codegen::probeKernels() {
+  return {{"probe.read_bandwidth", {KernelClass::Probe, 2, std::make_shared<ProbeBody>(ProbeBody::ReadBandwidth)}},
+          {"probe.fma_peak", {KernelClass::Probe, 2, std::make_shared<ProbeBody>(ProbeBody::FmaPeak)}}};
 }
 
 const Emitter moray::codegen::probeEmitter = {KernelClass::Probe, plan, emit};

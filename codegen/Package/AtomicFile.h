@@ -1,0 +1,37 @@
+//===- AtomicFile.h - a file that appears whole or not at all ---------*- C++ -*-===//
+// Writes to a temporary file in the same directory; commit() makes it durable and renames it, anything else removes it.
+
+#ifndef MORAY_CODEGEN_PACKAGE_ATOMICFILE_H
+#define MORAY_CODEGEN_PACKAGE_ATOMICFILE_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <string>
+
+namespace moray::codegen {
+
+class AtomicFile {
+public:
+  /// Fails when the directory does not exist, cannot be written, or has less than `bytes` free (E3411, E3412). While the object lives,
+  /// SIGINT, SIGTERM and SIGHUP remove the temporary file before they end the process.
+  static llvm::Expected<AtomicFile> create(const std::string &path, uint64_t bytes);
+  AtomicFile(AtomicFile &&other);
+  AtomicFile(const AtomicFile &) = delete;
+  ~AtomicFile();
+
+  llvm::Error writeAt(uint64_t offset, llvm::ArrayRef<uint8_t> bytes);
+  /// Sets the size, syncs file and directory, renames.
+  llvm::Error commit(uint64_t size);
+
+private:
+  AtomicFile(std::string path, std::string temporary, int descriptor)
+      : path(std::move(path)), temporary(std::move(temporary)), descriptor(descriptor) {}
+  llvm::Error fail(const char *what) const;
+  std::string path, temporary;
+  int descriptor = -1;
+};
+
+} // namespace moray::codegen
+
+#endif
