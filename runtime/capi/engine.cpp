@@ -1,0 +1,189 @@
+// The C API of engines and sequences.
+#include "runtime/artifact/checker.h"
+#include "runtime/capi/handles.h"
+#include <algorithm>
+#include <cstring>
+
+using namespace moray::rt;
+
+void moray_engine_options_init(moray_engine_options *options) { initOptions(options); }
+
+// The plan of an engine, for a machine that need not be able to run it: any level of the artifact will do then.
+static Status queryMemory(const moray_model *model, const moray_engine_options *given, moray_memory_plan *result) {
+  MORAY_TRY(needPointer(model, "model"));
+  MORAY_TRY(needPointer(result, "plan"));
+  moray_engine_options options;
+  MORAY_TRY(readOptions(given, moray_engine_options_init, "moray_engine_options", options));
+  EngineSetup setup = {};
+  MORAY_TRY(resolveOptions(model->artifact, options, setup));
+  moray::schema::CpuLevel level = {};
+  if (Status status = chooseLevel(model->artifact, setup.cpuLevel, level); !status.ok()) {
+    const auto *images = model->artifact.metadata().images();
+    if (moray_status_code(status.get()) != kE4022 || sizeOf(images) == 0)
+      return status;
+    level = images->Get(0)->level();
+  }
+  ExecPlan plan;
+  MORAY_TRY(ExecPlan::make(model->artifact, level, setup.capacities, plan));
+  *result = plan.memory;
+  return {};
+}
+
+moray_status *moray_model_query_memory(const moray_model *model, const moray_engine_options *options,
+                                       moray_memory_plan *plan) {
+  return queryMemory(model, options, plan).release();
+}
+
+static Status createEngine(const moray_model *model, const moray_engine_options *given, moray_engine **result) {
+  MORAY_TRY(needPointer(model, "model"));
+  MORAY_TRY(needPointer(result, "engine"));
+  moray_engine_options options;
+  MORAY_TRY(readOptions(given, moray_engine_options_init, "moray_engine_options", options));
+  auto handle = std::make_unique<moray_engine>();
+  MORAY_TRY(Engine::create(model->artifact, options, handle->engine));
+  *result = handle.release();
+  return {};
+}
+
+moray_status *moray_engine_create(const moray_model *model, const moray_engine_options *options,
+                                  moray_engine **engine) {
+  return createEngine(model, options, engine).release();
+}
+
+void moray_engine_destroy(moray_engine *engine) { delete engine; }
+
+void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info) {
+  const Engine &source = *engine->engine;
+  const ExecPlan &plan = source.execution().planned();
+  const char *level = levelName(plan.level);
+  info->cpu_level = {level, strlen(level)};
+  info->threads = plan.capacities.threads;
+  info->max_rows = static_cast<uint32_t>(plan.capacities.rows);
+  info->max_seqs = static_cast<uint32_t>(plan.capacities.seqs);
+  info->max_outs = static_cast<uint32_t>(plan.capacities.outs);
+  info->prefill_chunk = source.configuration().prefillChunk;
+  info->context = source.configuration().context;
+  info->cache_pages = plan.capacities.cachePages;
+  info->memory = plan.memory;
+  info->create_ns = source.createNs;
+}
+
+// ---- sequences ----
+
+void moray_sequence_options_init(moray_sequence_options *options) {
+  initOptions(options);
+  options->top_p = 1;
+  options->max_tokens = UINT32_MAX;
+}
+
+static Status addSequence(moray_engine *engine, Span<const int32_t> prompt, const moray_sequence_options *given,
+                          moray_sequence **result) {
+  MORAY_TRY(needPointer(engine, "engine"));
+  MORAY_TRY(needPointer(result, "sequence"));
+  MORAY_TRY(needPointer(prompt.empty() ? engine : static_cast<const void *>(prompt.data()), "ids"));
+  moray_sequence_options options;
+  MORAY_TRY(readOptions(given, moray_sequence_options_init, "moray_sequence_options", options));
+  return engine->engine->add(prompt, options, *result);
+}
+
+moray_status *moray_sequence_add(moray_engine *engine, const int32_t *ids, size_t count,
+                                 const moray_sequence_options *options, moray_sequence **sequence) {
+  return addSequence(engine, {ids, count}, options, sequence).release();
+}
+
+void moray_sequence_poll(moray_sequence *sequence, int32_t *ids, size_t capacity, size_t *count, moray_finish *finish) {
+  const size_t first = sequence->promptTokens + sequence->polled;
+  const size_t taken = std::min(capacity, sequence->tokens.size() - first);
+  std::copy_n(sequence->tokens.data() + first, taken, ids);
+  sequence->polled += taken;
+  *count = taken;
+  const bool all = first + taken == sequence->tokens.size();
+  *finish = all ? sequence->finish : MORAY_FINISH_NONE;
+}
+
+void moray_sequence_cancel(moray_sequence *sequence) { sequence->engine->cancel(*sequence, MORAY_FINISH_CANCELLED); }
+
+void moray_sequence_release(moray_sequence *sequence) {
+  if (sequence)
+    sequence->engine->release(sequence);
+}
+
+void moray_sequence_query_info(const moray_sequence *sequence, moray_sequence_info *info) {
+  auto since = [sequence](uint64_t time) { return time ? time - sequence->addedNs : 0; };
+  info->prompt_tokens = sequence->promptTokens;
+  info->generated_tokens = sequence->tokens.size() - sequence->promptTokens;
+  info->queue_ns = since(sequence->startedNs);
+  info->first_token_ns = since(sequence->firstTokenNs);
+  info->last_token_ns = since(sequence->lastTokenNs);
+}
+
+// ---- steps ----
+
+moray_status *moray_engine_step(moray_engine *engine, moray_step_info *info) {
+  moray_step_info ignored;
+  return engine->engine->step(info ? *info : ignored).release();
+}
+
+// Adds a sequence that computes its prompt alone and steps until it is done.
+static Status runPrompt(moray_engine *engine, Span<const int32_t> ids, moray_sequence_options &options) {
+  options.prompt_only = 1;
+  moray_sequence *sequence = nullptr;
+  MORAY_TRY(addSequence(engine, ids, &options, &sequence));
+  Status status = engine->engine->finish(*sequence);
+  engine->engine->release(sequence);
+  return status;
+}
+
+moray_status *moray_engine_logits(moray_engine *engine, const int32_t *ids, size_t count, float *logits) {
+  moray_sequence_options options;
+  moray_sequence_options_init(&options);
+  options.logits = logits;
+  options.logits_rows = count;
+  return runPrompt(engine, {ids, count}, options).release();
+}
+
+moray_status *moray_engine_score(moray_engine *engine, const int32_t *ids, size_t count, float *log_probs) {
+  moray_sequence_options options;
+  moray_sequence_options_init(&options);
+  options.log_probs = log_probs;
+  return runPrompt(engine, {ids, count}, options).release();
+}
+
+// ---- measurements ----
+
+void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics) {
+  *statistics = engine->engine->counters();
+  statistics->launches = engine->engine->execution().launchCount();
+  statistics->barriers = engine->engine->execution().barrierCount();
+}
+
+moray_status *moray_engine_query_kernel_time(const moray_engine *engine, size_t kernel, uint64_t *launches,
+                                             uint64_t *ns) {
+  const size_t count = engine->engine->execution().planned().variants.size();
+  if (kernel >= count)
+    return fail(kE5002, "kernel %zu was asked for, there are %zu", kernel, count).release();
+  *launches = engine->engine->execution().kernelLaunches(kernel);
+  *ns = engine->engine->execution().kernelNs(kernel);
+  return nullptr;
+}
+
+void moray_probe_options_init(moray_probe_options *options) {
+  initOptions(options);
+  options->bytes = uint64_t{256} << 20;
+  options->iterations = 1;
+}
+
+static Status runProbe(moray_engine *engine, const char *name, const moray_probe_options *given,
+                       moray_probe_result *result) {
+  MORAY_TRY(needPointer(engine, "engine"));
+  MORAY_TRY(needPointer(name, "name"));
+  MORAY_TRY(needPointer(result, "result"));
+  moray_probe_options options;
+  MORAY_TRY(readOptions(given, moray_probe_options_init, "moray_probe_options", options));
+  return engine->engine->runProbe(name, options, *result);
+}
+
+moray_status *moray_engine_run_probe(moray_engine *engine, const char *name, const moray_probe_options *options,
+                                     moray_probe_result *result) {
+  return runProbe(engine, name, options, result).release();
+}

@@ -1,0 +1,292 @@
+// The step of the engine: admit, compute, deliver. Adding a sequence allocates all that it will ever need; steps
+// allocate nothing.
+#include "runtime/engine/engine.h"
+#include "runtime/artifact/checker.h"
+#include "runtime/base/clock.h"
+#include "runtime/engine/random_weights.h"
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace moray::rt {
+
+using schema::InputId;
+
+static unsigned long long number(uint64_t value) { return value; }
+
+Status Engine::create(const Artifact &artifact, const moray_engine_options &options, std::unique_ptr<Engine> &engine) {
+  const uint64_t start = nowNs();
+  if (!artifact.metadata().weights_embedded() && !options.random_weights)
+    return fail(kE4024,
+                "the artifact was compiled with --weights=none; compile it with --weights=embed, or ask for random "
+                "weights to measure speed");
+  auto made = std::make_unique<Engine>(artifact);
+  MORAY_TRY(resolveOptions(artifact, options, made->setup));
+  schema::CpuLevel level = {};
+  MORAY_TRY(chooseLevel(artifact, made->setup.cpuLevel, level));
+  ExecPlan plan;
+  MORAY_TRY(ExecPlan::make(artifact, level, made->setup.capacities, plan));
+  MORAY_TRY(made->executor.create(artifact, std::move(plan), options.profile != 0));
+  if (!artifact.metadata().weights_embedded())
+    fillRandomWeights(artifact, options.random_weights_seed, made->executor.threads(), made->executor.ownWeights());
+  const Capacities &capacities = made->setup.capacities;
+  made->pages.reset(static_cast<uint32_t>(capacities.cachePages));
+  made->batcher.reset(capacities, made->setup.prefillChunk, artifact.model().cache_page());
+  made->running.reserve(capacities.seqs);
+  made->createNs = nowNs() - start;
+  engine = std::move(made);
+  return {};
+}
+
+// ---- sequences ----
+
+Status Engine::add(Span<const int32_t> prompt, const moray_sequence_options &options, moray_sequence *&sequence) {
+  MORAY_TRY(checkPrompt(prompt, options));
+  auto made = std::make_unique<moray_sequence>();
+  const uint64_t context = setup.context;
+  const uint64_t page = artifact.model().cache_page();
+  made->engine = this;
+  made->options = options;
+  made->promptTokens = prompt.size();
+  made->tokenLimit =
+      options.prompt_only ? prompt.size() : std::min<uint64_t>(context, uint64_t{prompt.size()} + options.max_tokens);
+  // The last generated token is never computed, so it needs no place in the cache.
+  const uint64_t rows = options.prompt_only ? prompt.size() : made->tokenLimit - 1;
+  made->pagesNeeded = static_cast<uint32_t>((rows + page - 1) / page);
+  MORAY_TRY(checkLength(prompt.size(), *made));
+  made->tokens.reserve(made->tokenLimit);
+  made->tokens.assign(prompt.begin(), prompt.end());
+  made->pages.reserve(made->pagesNeeded);
+  made->addedNs = nowNs();
+  sequence = made.get();
+  waiting.push_back(made.get());
+  sequences.push_back(std::move(made));
+  return {};
+}
+
+Status Engine::checkPrompt(Span<const int32_t> prompt, const moray_sequence_options &options) const {
+  if (prompt.empty())
+    return fail(kE5003, "the prompt is empty; give at least one token, such as the begin-of-sentence token");
+  const uint32_t vocab = artifact.model().vocab();
+  for (size_t i = 0; i < prompt.size(); ++i)
+    if (prompt[i] < 0 || static_cast<uint32_t>(prompt[i]) >= vocab)
+      return fail(kE5004, "token %zu of the prompt has id %d, expected 0 to %u", i, prompt[i], vocab - 1);
+  if (!(options.temperature >= 0) || !std::isfinite(options.temperature))
+    return fail(kE5006, "temperature is %g, expected a number of at least 0", static_cast<double>(options.temperature));
+  if (!(options.top_p > 0 && options.top_p <= 1))
+    return fail(kE5006, "top_p is %g, expected more than 0 and at most 1", static_cast<double>(options.top_p));
+  if (options.max_tokens < 1)
+    return fail(kE5006, "max_tokens is 0, expected at least 1; to compute a prompt alone set prompt_only");
+  if (!options.prompt_only && !executor.has(Entry::Sample))
+    return fail(kE5012, "the artifact has no sample program, so it cannot generate; compile the model again");
+  if (options.log_probs && !executor.has(Entry::Score))
+    return fail(kE5012, "the artifact has no score program, so it cannot score; compile the model again");
+  return {};
+}
+
+Status Engine::checkLength(size_t prompt, const moray_sequence &sequence) const {
+  const size_t longest = setup.context - (sequence.options.prompt_only ? 0 : 1);
+  if (prompt > longest)
+    return fail(kE5005,
+                "the prompt has %zu tokens, the context of %u has room for %zu; shorten it or create the engine with a "
+                "longer context (the model allows %u)",
+                prompt, setup.context, longest, artifact.model().max_positions());
+  if (sequence.pagesNeeded > pages.size())
+    return fail(kE5005, "the sequence needs %u cache pages, the cache has %u; ask for fewer tokens or a larger cache",
+                sequence.pagesNeeded, pages.size());
+  return {};
+}
+
+void Engine::finishSequence(moray_sequence &sequence, moray_finish reason) {
+  sequence.finish = reason;
+  pages.giveBack(sequence.pages);
+}
+
+void Engine::dropFinished() {
+  running.erase(std::remove_if(running.begin(), running.end(), [](const moray_sequence *s) { return s->done(); }),
+                running.end());
+}
+
+void Engine::cancel(moray_sequence &sequence, moray_finish reason) {
+  if (sequence.done())
+    return;
+  finishSequence(sequence, reason);
+  dropFinished();
+  waiting.erase(std::remove(waiting.begin(), waiting.end(), &sequence), waiting.end());
+}
+
+void Engine::release(moray_sequence *sequence) {
+  cancel(*sequence, MORAY_FINISH_CANCELLED);
+  sequences.erase(std::remove_if(sequences.begin(), sequences.end(),
+                                 [&](const std::unique_ptr<moray_sequence> &owned) { return owned.get() == sequence; }),
+                  sequences.end());
+}
+
+// In the order of addition; a sequence that does not fit yet keeps the later ones waiting, so none starves.
+void Engine::admit() {
+  size_t admitted = 0;
+  const uint64_t time = waiting.empty() ? 0 : nowNs();
+  while (admitted < waiting.size() && running.size() < setup.capacities.seqs &&
+         waiting[admitted]->pagesNeeded <= pages.available()) {
+    moray_sequence &sequence = *waiting[admitted++];
+    pages.take(sequence.pagesNeeded, sequence.pages);
+    sequence.startedNs = time;
+    running.push_back(&sequence);
+  }
+  waiting.erase(waiting.begin(), waiting.begin() + static_cast<ptrdiff_t>(admitted));
+}
+
+// ---- steps ----
+
+Status Engine::step(moray_step_info &info) {
+  const uint64_t start = nowNs();
+  const uint64_t inside = statistics.step_ns + statistics.sample_ns;
+  info = {};
+  admit();
+  Status status;
+  if (batcher.build({running.data(), running.size()})) {
+    const int32_t (&live)[4] = batcher.live();
+    info.rows = static_cast<uint32_t>(live[MORAY_LIVE_ROWS]);
+    info.decode_rows = static_cast<uint32_t>(live[MORAY_LIVE_DECODE_ROWS]);
+    info.seqs = static_cast<uint32_t>(live[MORAY_LIVE_SEQS]);
+    info.outs = static_cast<uint32_t>(live[MORAY_LIVE_OUTS]);
+    status = compute();
+  }
+  info.running = static_cast<uint32_t>(running.size());
+  info.waiting = static_cast<uint32_t>(waiting.size());
+  info.ns = nowNs() - start;
+  statistics.host_ns += info.ns - (statistics.step_ns + statistics.sample_ns - inside);
+  return status;
+}
+
+Status Engine::compute() {
+  Status status = runPrograms();
+  if (status.ok())
+    status = deliver();
+  if (!status.ok())
+    for (const BatchEntry &entry : batcher.sequences())
+      if (!entry.sequence->done())
+        finishSequence(*entry.sequence, MORAY_FINISH_FAILED);
+  dropFinished();
+  return status;
+}
+
+Status Engine::runPrograms() {
+  MORAY_TRY(executor.setLive(batcher.live()));
+  batcher.writeInputs(executor);
+  const uint64_t start = nowNs();
+  MORAY_TRY(executor.run(Entry::Step));
+  const uint64_t middle = nowNs();
+  statistics.step_ns += middle - start;
+  if (batcher.anySample()) {
+    batcher.writeSampling(executor);
+    MORAY_TRY(executor.run(Entry::Sample));
+  }
+  if (batcher.anyScore()) {
+    batcher.writeTargets(executor);
+    MORAY_TRY(executor.run(Entry::Score));
+  }
+  statistics.sample_ns += nowNs() - middle;
+  return {};
+}
+
+Status Engine::deliver() {
+  const uint64_t time = nowNs();
+  const size_t vocab = artifact.model().vocab();
+  const auto *logits = executor.input<float>(InputId::Logits);
+  const auto *sampled = executor.input<int32_t>(InputId::Sampled);
+  const auto *logProbs = executor.input<float>(InputId::LogProbs);
+  const int32_t (&live)[4] = batcher.live();
+  ++statistics.steps;
+  statistics.decode_rows += static_cast<uint64_t>(live[MORAY_LIVE_DECODE_ROWS]);
+  statistics.prompt_rows += static_cast<uint64_t>(live[MORAY_LIVE_ROWS] - live[MORAY_LIVE_DECODE_ROWS]);
+  for (const BatchEntry &entry : batcher.sequences())
+    entry.sequence->computed += entry.rows;
+  for (size_t i = 0; i < batcher.outs().size(); ++i) {
+    const OutRow &out = batcher.outs()[i];
+    if (out.logits)
+      memcpy(out.sequence->options.logits + out.position * vocab, logits + i * vocab, vocab * sizeof(float));
+    if (out.score)
+      out.sequence->options.log_probs[out.position] = logProbs[i];
+    if (out.sample)
+      MORAY_TRY(deliverToken(*out.sequence, sampled[i], time));
+  }
+  for (const BatchEntry &entry : batcher.sequences()) {
+    moray_sequence &sequence = *entry.sequence;
+    if (sequence.options.prompt_only && sequence.computed == sequence.promptTokens) {
+      sequence.firstTokenNs = sequence.lastTokenNs = time;
+      finishSequence(sequence, MORAY_FINISH_PROMPT);
+    }
+  }
+  return {};
+}
+
+Status Engine::deliverToken(moray_sequence &sequence, int32_t token, uint64_t time) {
+  if (token < 0 || static_cast<uint32_t>(token) >= artifact.model().vocab())
+    return fail(kE5013, "the sample program drew token %d, expected 0 to %u; compile the model again", token,
+                artifact.model().vocab() - 1);
+  sequence.tokens.push_back(token); // within the reserved capacity
+  ++statistics.sampled_tokens;
+  sequence.lastTokenNs = time;
+  if (sequence.firstTokenNs == 0)
+    sequence.firstTokenNs = time;
+  const size_t generated = sequence.tokens.size() - sequence.promptTokens;
+  bool end = false;
+  const auto *eos = artifact.model().eos();
+  for (uint32_t i = 0; !sequence.options.ignore_eos && i < sizeOf(eos); ++i)
+    end = end || eos->Get(i) == token;
+  if (end)
+    finishSequence(sequence, MORAY_FINISH_EOS);
+  else if (generated == sequence.options.max_tokens)
+    finishSequence(sequence, MORAY_FINISH_MAX_TOKENS);
+  else if (sequence.tokens.size() == sequence.tokenLimit)
+    finishSequence(sequence, MORAY_FINISH_CONTEXT);
+  return {};
+}
+
+Status Engine::finish(moray_sequence &sequence) {
+  moray_step_info info;
+  while (!sequence.done())
+    MORAY_TRY(step(info));
+  return {};
+}
+
+// ---- probes ----
+
+Status Engine::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
+  const auto *kernels = artifact.metadata().kernels();
+  uint32_t kernel = 0;
+  for (; kernel < sizeOf(kernels); ++kernel) {
+    const moray_string text = artifact.text(kernels->Get(kernel)->name());
+    if (kernels->Get(kernel)->klass() == schema::KernelClass::Probe && text.size == strlen(name) &&
+        memcmp(text.data, name, text.size) == 0)
+      break;
+  }
+  if (kernel == sizeOf(kernels) || kernels->Get(kernel)->operand_count() != 2)
+    return fail(kE5009, "the artifact has no probe kernel '%s' of two operands; moray-inspect lists its kernels", name);
+  const uint64_t threads = executor.threads().size();
+  if (options.bytes < 1 || options.bytes > (uint64_t{1} << 40) || options.iterations < 1)
+    return fail(kE5002, "a probe of %llu bytes and %llu iterations was asked for, expected 1 to 2^40 and at least 1",
+                number(options.bytes), number(options.iterations));
+  const uint64_t share = alignUp((options.bytes + threads - 1) / threads, schema::kPageBytes);
+  Mapping data, sink;
+  if (!allocatePages(share * threads, data) ||
+      !allocatePages(alignUp(threads * kBufferAlign, schema::kPageBytes), sink))
+    return fail(kE5001, "no memory for a probe of %llu bytes; use fewer", number(share * threads));
+  // Written first, as pages that were only read are all the same page of zeros.
+  executor.threads().run([&](uint32_t worker) { memset(data.data() + worker * share, 0, share); });
+  void *operands[] = {data.data(), sink.data()};
+  uint64_t symbols[schema::kSymbolCount] = {threads, share};
+  const int32_t live[4] = {};
+  const moray_kernel_args args = {operands, live, symbols, options.iterations};
+  result.ns = executor.runProbe(kernel, args);
+  result.work = 0;
+  for (uint64_t worker = 0; worker < threads; ++worker) {
+    uint64_t done = 0;
+    memcpy(&done, sink.data() + worker * kBufferAlign, sizeof(done));
+    result.work += done;
+  }
+  return {};
+}
+
+} // namespace moray::rt
