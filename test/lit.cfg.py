@@ -9,6 +9,8 @@ import moray_format
 
 # Folders whose tests drive the compiler; without it they are reported as unsupported.
 COMPILER_FOLDERS = {"Dialect", "Dialects", "Passes", "Codegen", "Frontend", "Reference", "E2E"}
+# CPU levels that every artifact holds.
+COMPILED_LEVELS = {"x86-64-v3", "avx512"}
 # Folders that hold programs, data or their own build, not lit tests.
 config.excludes = ["Inputs", "Unit", "Conformance", "golden", "models", "CMakeLists.txt", "README.md", "lit.cfg.py"]
 
@@ -50,6 +52,7 @@ config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 
 config.substitutions += [
     ("%python", sys.executable),
+    ("%expect", "%s %s" % (sys.executable, os.path.join(config.test_source_root, "Tools", "Inputs", "expect.py"))),
     ("%golden", os.path.join(config.test_source_root, "golden")),
     ("%models", os.path.join(config.test_source_root, "models")),
     ("%scripts", os.path.join(config.moray_source_dir, "tools", "scripts")),
@@ -59,7 +62,7 @@ config.substitutions += [
     ("%cc", config.moray_cc),
     ("%cxx", config.moray_cxx),
     # Tests that list several levels force each one this machine has; the rest is printed as skipped by the features below.
-    ("%cpu_levels", ",".join(cpu_levels())),
+    ("%cpu_levels", ",".join(level for level in cpu_levels() if level in COMPILED_LEVELS)),
 ]
 
 if config.moray_compiler:

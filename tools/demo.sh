@@ -3,7 +3,7 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/scripts/stages.sh"
-prompt=${1:-$'def fibonacci(n):\n    if n < 2:\n        return n\n'}
+prompt=${1:-$'class Stack:\n    def __init__(self):\n        self.items = []\n\n    def push(self'}
 artifact=build/tiny-coder.moray
 
 stage setup tools/scripts/setup.sh
