@@ -1,22 +1,13 @@
 //===- RowTest.cpp - fused row kernels against scalar models and goldens ------===//
 // Norms, quantisation, SwiGLU, rope, embedding, append and combine: bit-equal on every level.
 
+#include "OnLevels.h"
 #include "ScalarModel.h"
-#include "TestKernels.h"
 #include <cmath>
-#include <gtest/gtest.h>
 #include <llvm/Support/FormatVariadic.h>
 
 using namespace moray::codegen;
 using namespace moray::test;
-
-/// Calls `check` with a runner of `specs` for every level of the host.
-static void onLevels(const std::vector<KernelSpec> &specs, llvm::function_ref<void(const KernelRunner &)> check) {
-  for (CpuLevel level : hostLevels()) {
-    SCOPED_TRACE(getTarget(level).name.str());
-    check(KernelRunner(specs, level));
-  }
-}
 
 TEST(Row, ActivationQuantiserEqualsGolden) {
   auto golden = readGolden("fp8");

@@ -2,7 +2,7 @@
 // See TestKernels.h.
 
 #include "TestKernels.h"
-#include "codegen/KernelRegion.h"
+#include "codegen/Classify.h"
 #include "dialects/Cmd/Cmd.h"
 #include "dialects/Dialects.h"
 #include "mlir/IR/MLIRContext.h"
@@ -15,19 +15,6 @@
 using namespace moray::codegen;
 using namespace moray::test;
 
-static llvm::Expected<KernelSpec> classifyKernel(moray::cmd::KernelOp kernel) {
-  RowDomain domain;
-  domain.kind = RowDomain::Kind(kernel.getDomain());
-  domain.perRow = kernel.getSlotsPerRow().value_or(1);
-  KernelRegion region(kernel.getBody().front(), domain);
-  switch (kernel.getKernelClass()) {
-  case moray::lm::KernelClass::Row:
-    return classifyRow(region);
-  default:
-    return llvm::createStringError("no classifier in this test");
-  }
-}
-
 KernelSpec moray::test::specOf(const std::string &ir) {
   mlir::DialectRegistry registry;
   moray::registerDialects(registry);
@@ -37,7 +24,7 @@ KernelSpec moray::test::specOf(const std::string &ir) {
   if (!module)
     throw std::runtime_error("the test's IR does not parse");
   auto kernels = module->getOps<moray::cmd::KernelOp>();
-  auto spec = classifyKernel(*kernels.begin());
+  auto spec = classify(*kernels.begin());
   if (!spec)
     throw std::runtime_error(llvm::toString(spec.takeError()));
   return *spec;
