@@ -1,0 +1,38 @@
+// Forms lm.kernel regions: the class and the row domain of every op, and the move of ops into a kernel.
+#ifndef MORAY_PASSES_FUSE_FORMKERNEL_H
+#define MORAY_PASSES_FUSE_FORMKERNEL_H
+
+#include "dialects/LM/LM.h"
+
+#include <optional>
+
+namespace moray {
+
+/// Which live rows the leading dimension of a value follows.
+struct RowDomain {
+  lm::Domain domain = lm::Domain::Rows;
+  int64_t slotsPerRow = 0; // for Slots
+
+  bool operator==(const RowDomain &other) const { return domain == other.domain && slotsPerRow == other.slotsPerRow; }
+};
+
+/// lm.weight_of, mla.layer_cache_of, lm.call, lm.return and lm.kernel: ops that never are inside a kernel.
+bool staysOutsideKernels(mlir::Operation *op);
+/// Class of the kernel that computes `op`; nothing for ops that have none.
+std::optional<lm::KernelClass> kernelClassOf(mlir::Operation *op);
+/// Domain of the kernel that computes `op`.
+RowDomain kernelDomainOf(mlir::Operation *op);
+
+/// Moves `ops` (of one block, in block order) into one kernel where the first of them stands. Everything they use must be defined
+/// there. Results used outside become results of the kernel.
+lm::KernelOp formKernel(llvm::ArrayRef<mlir::Operation *> ops, lm::KernelClass kernelClass, RowDomain domain);
+
+/// Moves weight_of and layer_cache_of to the start of `block`, so that they are defined wherever a kernel may stand.
+void hoistSymbolValues(mlir::Block &block);
+
+/// Blocks of all layers and programs in order.
+llvm::SmallVector<mlir::Block *> programBlocks(mlir::Operation *module);
+
+} // namespace moray
+
+#endif

@@ -1,0 +1,70 @@
+// Groups row-wise ops into row kernels: each op joins the first kernel of its domain that it can.
+#include "passes/Fuse/FormKernel.h"
+#include "passes/Passes.h"
+
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace moray {
+#define GEN_PASS_DEF_FUSEROWS
+#include "passes/Passes.h.inc"
+} // namespace moray
+
+using namespace mlir;
+using namespace moray;
+
+namespace {
+struct Group {
+  RowDomain domain;
+  SmallVector<Operation *> ops; // in block order; the kernel will stand where the first one stands
+};
+} // namespace
+
+/// True if no op between the start of `group` and `op` that stays where it is touches memory: then `op` may move up past them.
+static bool mayMoveUp(Operation *op, const Group &group) {
+  if (isMemoryEffectFree(op))
+    return true;
+  for (Operation *other = group.ops.front(); other != op; other = other->getNextNode())
+    if (!llvm::is_contained(group.ops, other) && !isMemoryEffectFree(other))
+      return false;
+  return true;
+}
+
+static bool canJoin(Operation *op, const RowDomain &domain, const Group &group) {
+  if (!(domain == group.domain))
+    return false;
+  for (Value operand : op->getOperands()) {
+    Operation *def = operand.getDefiningOp();
+    if (def && !llvm::is_contained(group.ops, def) && !def->isBeforeInBlock(group.ops.front()))
+      return false;
+  }
+  return mayMoveUp(op, group);
+}
+
+static SmallVector<Group> groupRowOps(Block &block) {
+  SmallVector<Group> groups;
+  for (Operation &op : block) {
+    if (kernelClassOf(&op) != lm::KernelClass::Row || isOpTriviallyDead(&op))
+      continue;
+    RowDomain domain = kernelDomainOf(&op);
+    auto group = llvm::find_if(groups, [&](const Group &candidate) { return canJoin(&op, domain, candidate); });
+    if (group == groups.end())
+      groups.push_back({domain, {&op}});
+    else
+      group->ops.push_back(&op);
+  }
+  return groups;
+}
+
+namespace {
+struct FuseRows : moray::impl::FuseRowsBase<FuseRows> {
+  void runOnOperation() override {
+    for (Block *block : programBlocks(getOperation())) {
+      hoistSymbolValues(*block);
+      for (const Group &group : groupRowOps(*block)) {
+        formKernel(group.ops, lm::KernelClass::Row, group.domain);
+        ++numKernels;
+      }
+    }
+  }
+};
+} // namespace
