@@ -63,14 +63,14 @@ private:
     integer("max_positions", config.maxPositions);
     integer("experts", config.experts);
     integer("experts_per_token", config.expertsPerToken);
-    integer("latent", config.kvLoraRank);
-    integer("rope", config.ropeDim);
+    integer("cache_width", config.cacheWidth());
+    integer("cache_page", kCachePage);
     integer("parameters", static_cast<int64_t>(inventory.parameters));
-    if (generation.bos)
-      integer("bos", *generation.bos);
+    integer("bos", generation.bos.value_or(-1));
     facts.set("eos", builder.getDenseI64ArrayAttr(generation.eos));
-    facts.set("temperature", builder.getF64FloatAttr(generation.greedy ? 0.0 : generation.temperature));
-    facts.set("top_p", builder.getF64FloatAttr(generation.topP));
+    facts.set("temperature",
+              builder.getF32FloatAttr(generation.greedy ? 0.0f : static_cast<float>(generation.temperature)));
+    facts.set("top_p", builder.getF32FloatAttr(static_cast<float>(generation.topP)));
     integer("top_k", generation.topK);
     integer("fingerprint", static_cast<int64_t>(fingerprint));
     return facts.getDictionary(builder.getContext());

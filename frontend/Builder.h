@@ -14,11 +14,11 @@ namespace moray::frontend {
 /// Module attribute with the facts that the packager stores beside the programs. A dictionary:
 ///   family          string   model_type of config.json
 ///   vocab hidden layers heads max_positions experts experts_per_token   i64 (experts 0: dense)
-///   latent rope     i64      widths of the two parts of a cache row
+///   cache_width cache_page   i64   elements per token and layer (latent, then rope); tokens of a page
 ///   parameters      i64      main model, scales not counted
-///   bos             i64      absent when unknown
+///   bos             i64      -1 when unknown
 ///   eos             array<i64>   any of them ends the text; may be empty
-///   temperature top_p   f64  defaults of generation_config.json; temperature 0 is greedy
+///   temperature top_p   f32  defaults of generation_config.json; temperature 0 is greedy
 ///   top_k           i64      0: off
 ///   fingerprint     i64      bits of Checkpoint::fingerprint()
 constexpr llvm::StringLiteral kModelAttr = "lm.model";

@@ -4,6 +4,7 @@
 #include "frontend/TokenizerImport.h"
 
 #include "mlir/IR/Verifier.h"
+#include <algorithm>
 
 namespace moray::frontend {
 
@@ -23,6 +24,29 @@ static Status importText(ImportedModel &model, Warnings &warnings) {
     return tokenizer.error();
   warnings.add(tokenizer.error().message());
   return {};
+}
+
+// Token ids beyond the embedding can neither be read nor drawn: defaults that name one are dropped, a tokenizer that
+// has some stays.
+static void checkTokenIds(ImportedModel &model, Warnings &warnings) {
+  const int64_t vocab = model.config.vocab;
+  const std::string &directory = model.checkpoint->directory();
+  auto outside = [&](int64_t id, const char *key) {
+    if (id < vocab)
+      return false;
+    warnings.add(directory + ": " + key + " " + std::to_string(id) + " is not below vocab_size " +
+                 std::to_string(vocab) + ", ignored");
+    return true;
+  };
+  if (model.generation.bos && outside(*model.generation.bos, "bos_token_id"))
+    model.generation.bos.reset();
+  std::vector<int64_t> &eos = model.generation.eos;
+  eos.erase(std::remove_if(eos.begin(), eos.end(), [&](int64_t id) { return outside(id, "eos_token_id"); }), eos.end());
+  const uint64_t ids =
+      model.tokenizer && !model.tokenizer->token_offsets.empty() ? model.tokenizer->token_offsets.size() - 1 : 0;
+  if (ids > static_cast<uint64_t>(vocab))
+    warnings.add(directory + "/tokenizer.json has " + std::to_string(ids) + " ids, more than vocab_size " +
+                 std::to_string(vocab) + "; text that needs one of the others is refused when the model runs");
 }
 
 // Everything before the module: files, configuration, inventory, generation defaults, tokenizer.
@@ -60,7 +84,10 @@ static Status readInputs(const std::string &path, const ImportOptions &options, 
       return full.error();
     model.fingerprint = *full;
   }
-  return importText(model, warnings);
+  if (Status status = importText(model, warnings); !status)
+    return status;
+  checkTokenIds(model, warnings);
+  return {};
 }
 
 Expected<ImportedModel> importModel(mlir::MLIRContext &context, const std::string &path, const ImportOptions &options,

@@ -70,7 +70,20 @@ TEST_F(ImportTest, ModelAttribute) {
   EXPECT_EQ(facts.getAs<mlir::IntegerAttr>("vocab").getInt(), 512);
   EXPECT_EQ(facts.getAs<mlir::DenseI64ArrayAttr>("eos").asArrayRef(), (llvm::ArrayRef<int64_t>{1, 2}));
   EXPECT_EQ(facts.getAs<mlir::FloatAttr>("temperature").getValueAsDouble(), 0.0);
+  EXPECT_EQ(facts.getAs<mlir::IntegerAttr>("cache_width").getInt(), 576);
   EXPECT_EQ(facts.getAs<mlir::IntegerAttr>("parameters").getInt(), static_cast<int64_t>(model->inventory.parameters));
+}
+
+TEST_F(ImportTest, TokenIdsBeyondTheVocabularyAreDropped) {
+  TempDir dir;
+  dir.write("config.json", patched(readAll(goldenDir("v3-tiny-bf16") + "/config.json"),
+                                   R"({"bos_token_id":512,"eos_token_id":[511,600]})"));
+  Expected<ImportedModel> model = import(dir.path);
+  ASSERT_TRUE(model) << model.error().text();
+  EXPECT_FALSE(model->generation.bos);
+  EXPECT_EQ(model->generation.eos, (std::vector<int64_t>{511}));
+  auto facts = (*model->module)->getAttrOfType<mlir::DictionaryAttr>(kModelAttr);
+  EXPECT_EQ(facts.getAs<mlir::IntegerAttr>("bos").getInt(), -1);
 }
 
 TEST_F(ImportTest, LayersWithOtherTypesAreAnotherKind) {
