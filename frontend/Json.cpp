@@ -79,8 +79,11 @@ private:
   // Where the parser stands: ": .model.merges[3]".
   std::string path() const {
     std::string text;
-    for (const Container &container : stack)
-      text += container.value->is_array() ? "[" + std::to_string(container.value->size()) + "]" : "." + container.key;
+    for (const Container &container : stack) {
+      // The element of an array that is being read: the last one where it is a container, else the next one.
+      size_t index = container.value->size() - (&container != &stack.back());
+      text += container.value->is_array() ? "[" + std::to_string(index) + "]" : "." + container.key;
+    }
     return text.empty() ? text : ": " + text;
   }
 

@@ -72,21 +72,21 @@ Status verifyHashTables(const schema::Tokenizer &table, uint32_t tokens) {
   return Status();
 }
 
-// Every step down a trie consumes a byte of text, so only the indices matter.
+// Children come behind their parents, so a walk down a trie ends.
 Status verifyAddedTokens(const schema::Tokenizer &table, uint32_t tokens) {
   for (uint32_t i = 0; i < sizeOf(table.added()); ++i)
     if (table.added()->Get(i)->id() >= tokens)
       return bad("added", i, "a token");
-  uint32_t nodes = sizeOf(table.trie_nodes());
+  uint32_t nodes = sizeOf(table.trie_nodes()), edges = sizeOf(table.trie_edges());
   for (uint32_t i = 0; i < nodes; ++i) {
     const schema::TrieNode *node = table.trie_nodes()->Get(i);
-    if (!inside(node->first_edge(), node->edge_count(), sizeOf(table.trie_edges())) || node->added() < -1 ||
+    if (!inside(node->first_edge(), node->edge_count(), edges) || node->edge_count() > 256 || node->added() < -1 ||
         (node->added() >= 0 && static_cast<uint32_t>(node->added()) >= sizeOf(table.added())))
-      return bad("trie_nodes", i, "edges and an added token");
+      return bad("trie_nodes", i, "at most 256 edges, and an added token or -1");
+    for (uint32_t edge = node->first_edge(); edge < node->first_edge() + node->edge_count(); ++edge)
+      if (table.trie_edges()->Get(edge)->child() <= i || table.trie_edges()->Get(edge)->child() >= nodes)
+        return bad("trie_edges", edge, "a node behind its parent");
   }
-  for (uint32_t i = 0; i < sizeOf(table.trie_edges()); ++i)
-    if (table.trie_edges()->Get(i)->child() >= nodes)
-      return bad("trie_edges", i, "a node");
   if (sizeOf(table.trie_roots()) > kMaxRoots)
     return bad("trie_roots", sizeOf(table.trie_roots()), "at most 2 tries");
   for (uint32_t i = 0; i < sizeOf(table.trie_roots()); ++i)

@@ -1,7 +1,8 @@
-// Prints frontend/UnicodeTables.inc from ICU, or compares it with ICU when given its path: generator and oracle in one program.
+// Prints frontend/UnicodeTables.inc from ICU, or compares it with ICU when given its path: generator and oracle in one
+// program.
 //
-// The table is kept in the tree so that a newer ICU cannot change what a tokenizer does. Exit code 77 (skipped) where the
-// installed ICU has another Unicode version than the table.
+// The table is kept in the tree so that a newer ICU cannot change what a tokenizer does. Exit code 77 (skipped) where
+// the installed ICU has another Unicode version than the table.
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -14,8 +15,9 @@
 namespace {
 
 // Order of UCharCategory.
-const char *const kCategories[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Me", "Mc", "Nd", "Nl", "No", "Zs", "Zl", "Zp",
-                                   "Cc", "Cf", "Co", "Cs", "Pd", "Ps", "Pe", "Pc", "Po", "Sm", "Sc", "Sk", "So", "Pi", "Pf"};
+const char *const kCategories[] = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Me", "Mc", "Nd",
+                                   "Nl", "No", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cs", "Pd",
+                                   "Ps", "Pe", "Pc", "Po", "Sm", "Sc", "Sk", "So", "Pi", "Pf"};
 
 // Entries separated by commas, lines of at most 120 columns.
 class Lines {
@@ -74,7 +76,8 @@ std::string tables() {
   writeCategories(out);
   out << "};\nconstexpr CodePointRange kWhiteSpace[] = {\n";
   writeRanges(out, [](UChar32 c) { return u_hasBinaryProperty(c, UCHAR_WHITE_SPACE); });
-  out << "};\n// Alphabetic code points that are neither letters, marks nor letter numbers: they too are word characters.\n";
+  out << "};\n// Alphabetic code points that are neither letters, marks nor letter numbers: they too are word "
+         "characters.\n";
   out << "constexpr CodePointRange kOtherAlphabetic[] = {\n";
   writeRanges(out, [](UChar32 c) {
     return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) && !(U_GET_GC_MASK(c) & (U_GC_L_MASK | U_GC_M_MASK | U_GC_NL_MASK));
