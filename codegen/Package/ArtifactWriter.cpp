@@ -26,7 +26,7 @@ uint64_t pageAligned(uint64_t value) { return (value + schema::kPageBytes - 1) /
 
 class Writer {
 public:
-  Writer(AtomicFile &file, uint64_t base, WriteProgress progress, uint64_t total) : file(file), base(base), progress(progress), total(total) {}
+  Writer(AtomicFile &file, uint64_t base, const WriteProgress &progress, uint64_t total) : file(file), base(base), progress(progress), total(total) {}
 
   /// Streams one tensor to `offset` of the section; returns its hash.
   llvm::Expected<uint64_t> writeTensor(WeightRows &rows, lm::WeightOp weight, int64_t layer, uint64_t offset) {
@@ -54,12 +54,13 @@ public:
 private:
   AtomicFile &file;
   uint64_t base;
-  WriteProgress progress;
+  const WriteProgress &progress;
   uint64_t total, done = 0;
   std::vector<uint8_t> dense, padded;
 };
 
-llvm::Error writeWeights(AtomicFile &file, uint64_t base, ModuleOp module, Metadata &metadata, WeightSource &source, WriteProgress progress) {
+llvm::Error writeWeights(AtomicFile &file, uint64_t base, ModuleOp module, Metadata &metadata, WeightSource &source,
+                         const WriteProgress &progress) {
   WeightRows rows(module, source, static_cast<int64_t>(metadata.artifact.model->layers) - 1);
   Writer writer(file, base, progress, metadata.weightBytes);
   for (auto [placed, entry] : llvm::zip(metadata.weights, metadata.artifact.weights))
@@ -74,7 +75,7 @@ llvm::Error writeWeights(AtomicFile &file, uint64_t base, ModuleOp module, Metad
 } // namespace
 
 llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, ModuleOp module, Metadata &metadata, const CompiledCode &code,
-                                                       WeightSource *source, WriteProgress progress) {
+                                                       WeightSource *source, const WriteProgress &progress) {
   // Hashes do not change the size of the tables, so the layout is known before a weight is read.
   moray_preamble preamble = {};
   moray_section *sections = preamble.sections;

@@ -6,16 +6,16 @@
 
 #include "codegen/Package/Metadata.h"
 #include "codegen/Package/WeightSource.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
+#include <functional>
 
 namespace moray::codegen {
 
 /// Called with weight bytes written so far and in all.
-using WriteProgress = llvm::function_ref<void(uint64_t done, uint64_t total)>;
+using WriteProgress = std::function<void(uint64_t done, uint64_t total)>;
 
 /// Fills the weight hashes of `metadata` on the way. `source` is null when weights are not embedded. Returns the size of the file.
 llvm::Expected<uint64_t> writeArtifact(const std::string &path, mlir::ModuleOp module, Metadata &metadata, const CompiledCode &code,
-                                       WeightSource *source, WriteProgress progress);
+                                       WeightSource *source, const WriteProgress &progress);
 
 } // namespace moray::codegen
 

@@ -1,0 +1,23 @@
+// RUN: moray-opt %s --moray-compute-lifetimes | FileCheck %s
+
+cmd.kernel @row_0 row over rows {
+^bb0(%x: tensor<?x64xf32>, %y: tensor<?x64xf32>):
+  %0 = lm.add %x, %y : tensor<?x64xf32>, tensor<?x64xf32> -> tensor<?x64xf32>
+  lm.yield %0 : tensor<?x64xf32>
+}
+
+// Command numbers count launches, calls and copies; a buffer without use goes away.
+// CHECK-LABEL: cmd.program @k layer
+// CHECK: %[[A:.*]] = cmd.buffer <T * 256> lifetime[0, 2]
+// CHECK: %[[B:.*]] = cmd.buffer <T * 256> lifetime[1, 2]
+// CHECK-NOT: cmd.buffer <T * 512>
+// CHECK: cmd.launch @row_0(%{{.*}}, %{{.*}}, %[[A]])
+cmd.program @k layer {
+^bb0(%h: !cmd.buffer<f32>):
+  %a = cmd.buffer <T * 256> : !cmd.buffer<f32>
+  %b = cmd.buffer <T * 256> : !cmd.buffer<f32>
+  %c = cmd.buffer <T * 512> : !cmd.buffer<f32>
+  cmd.launch @row_0(%h, %h, %a) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.copy %h to %b bytes <T * 256> : !cmd.buffer<f32>
+  cmd.launch @row_0(%a, %b, %h) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+}
