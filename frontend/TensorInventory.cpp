@@ -97,6 +97,22 @@ public:
     return {};
   }
 
+  // modules_to_not_convert is informative: the stored types decide, a contradiction is worth a word (spec fp8.md 3).
+  void compareWithList(const Inventory &inventory, Warnings &warnings) const {
+    if (!config.quantization || config.quantization->notConverted.empty())
+      return;
+    for (size_t layer = 0; layer < inventory.layers.size(); ++layer)
+      for (const StoredSlot &stored : inventory.layers[layer]) {
+        if (stored.slot.role != TensorRole::Linear)
+          continue;
+        std::string module = moduleOf(tensorName(stored.slot.name, static_cast<int64_t>(layer), 0));
+        if (config.quantization->excludes(module) == stored.isQuantized())
+          warnings.add(
+              "config.json: modules_to_not_convert and the stored types disagree about some modules, e.g. in slot " +
+              stored.slot.id + "; the stored types are used");
+      }
+  }
+
   // Tensors that nothing above has explained.
   Status checkUnexplained(bool strict, Warnings &warnings) const {
     for (const auto &[name, location] : checkpoint.tensors()) {
@@ -312,6 +328,7 @@ Expected<Inventory> inventoryFromCheckpoint(const ModelConfig &config, const Che
     return status.error();
   if (Status status = checker.checkUnexplained(strict, warnings); !status)
     return status.error();
+  checker.compareWithList(inventory, warnings);
   finishTotals(inventory);
   return inventory;
 }

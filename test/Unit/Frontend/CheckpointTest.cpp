@@ -92,7 +92,8 @@ TEST_F(CheckpointTest, I3TensorNotInIndexIsIgnored) {
   dir.write(
       "a.safetensors",
       safetensors(
-          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
+          "u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
           "xy"));
   writeIndex(R"({"t":"a.safetensors"})");
   Expected<Checkpoint> checkpoint = open();
@@ -107,7 +108,8 @@ TEST_F(CheckpointTest, I4IndexDecidesBetweenShards) {
   dir.write(
       "b.safetensors",
       safetensors(
-          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
+          "u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
           "bu"));
   writeIndex(R"({"t":"a.safetensors","u":"b.safetensors"})");
   Expected<Checkpoint> checkpoint = open();

@@ -166,7 +166,8 @@ TEST(ModelConfig, AliasesFloatsAndForms) {
   EXPECT_TRUE(sparse->isMoE(2));
   Expected<ModelConfig> parameters =
       parsePatched("deepseek-v3", R"({"rope_scaling":null,"rope_theta":null,"rope_parameters":{
-    "rope_theta":50000,"rope_type":"yarn","factor":40,"original_max_position_embeddings":4096,"mscale":1,"mscale_all_dim":1}})");
+    "rope_theta":50000,"rope_type":"yarn","factor":40,"original_max_position_embeddings":4096,"mscale":1,
+    "mscale_all_dim":1}})");
   ASSERT_TRUE(parameters) << parameters.error().text();
   EXPECT_EQ(parameters->rope.theta, 50000);
   EXPECT_EQ(parameters->rope.kind, RopeKind::Yarn);

@@ -64,7 +64,8 @@ TEST_F(SafetensorsTest, S5HeaderIsNoObject) {
 TEST_F(SafetensorsTest, S6DuplicateAndUnknownKeys) {
   rejects(
       safetensors(
-          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+          R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
           "x"),
       2006, "a");
   rejects(safetensors(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"), 2006, "dtype");
@@ -150,7 +151,8 @@ TEST_F(SafetensorsTest, AcceptsZeroSizeAndScalars) {
 // The minimal file of the specification: a scale at an offset that is no multiple of 4.
 TEST_F(SafetensorsTest, ReadsUnalignedTensors) {
   std::string header =
-      R"({"a":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},"a_scale_inv":{"dtype":"F32","shape":[1,1],"data_offsets":[6,10]}})";
+      R"({"a":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},)"
+      R"("a_scale_inv":{"dtype":"F32","shape":[1,1],"data_offsets":[6,10]}})";
   header.resize(128, ' ');
   std::string bytes = safetensors(header, std::string_view("\x38\xB8\x7E\x01\x00\x80\x00\x00\x00\x3F", 10));
   ASSERT_EQ(bytes.size(), 146u);

@@ -249,6 +249,13 @@ TEST_F(InventoryMutation, StackedExperts) {
   rejects(2217, "stacked");
 }
 
+TEST_F(InventoryMutation, ListOfUnconvertedModulesIsInformative) {
+  config = patched(config, R"({"quantization_config":{"modules_to_not_convert":["model.layers.1.self_attn.o_proj"]}})");
+  ASSERT_TRUE(check());
+  ASSERT_EQ(warnings.all().size(), 1u);
+  EXPECT_NE(warnings.all()[0].first.find("slot o"), std::string::npos) << warnings.all()[0].first;
+}
+
 TEST_F(InventoryMutation, OneLayerMayStayUnquantized) {
   for (const char *name : {"gate", "up"}) {
     add("model.layers.0.mlp." + std::string(name) + "_proj.weight", "BF16", {448, 320});

@@ -58,7 +58,8 @@ TEST(WeightReader, WidensAndWarns) {
   moray::test::TempDir dir;
   dir.write("config.json", "{}");
   std::string header =
-      R"({"h":{"dtype":"F16","shape":[4],"data_offsets":[0,8]},"m.scale":{"dtype":"F8_E8M0","shape":[2],"data_offsets":[8,10]},
+      R"({"h":{"dtype":"F16","shape":[4],"data_offsets":[0,8]},
+      "m.scale":{"dtype":"F8_E8M0","shape":[2],"data_offsets":[8,10]},
     "m.weight_scale_inv":{"dtype":"F32","shape":[1],"data_offsets":[10,14]}})";
   dir.write("model.safetensors",
             safetensors(header, std::string_view("\x00\x3C\x01\x00\x00\xC0\xFF\x7B\x7F\x80\x00\x00\x40\x40", 14)));
