@@ -12,7 +12,7 @@ const char *const kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?
 
 Error unsupportedComponent(const std::string &where, const std::string &type, const std::string &expected) {
   return Error::describe(kTokenizerComponent, where, "component '" + type + "'", expected,
-                         "this tokenizer is not supported, compile with --tokenizer=none or convert it");
+                         "this tokenizer is not supported; without tokenizer.json the model compiles for token ids");
 }
 
 Error unsupportedOption(const std::string &where, const std::string &found, const std::string &expected) {
