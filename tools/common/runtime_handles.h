@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace moray::tools {
 
@@ -40,6 +41,22 @@ inline int loadModel(const std::string &path, bool verifyWeights, Model &model) 
   moray_model *loaded = nullptr;
   int code = report(moray_model_load(path.c_str(), &options, &loaded));
   model.reset(loaded);
+  return code;
+}
+
+/// Token ids of `text`.
+inline int tokenize(const Model &model, const std::string &text, const moray_tokenize_options &options,
+                    std::vector<int32_t> &ids) {
+  // Usually a token covers at least one byte; ill-formed bytes, which become U+FFFD, can take more tokens than that.
+  size_t count = text.size() + 8;
+  moray_status *status = nullptr;
+  do {
+    moray_status_free(status);
+    ids.resize(count);
+    status = moray_model_tokenize(model.get(), text.data(), text.size(), &options, ids.data(), ids.size(), &count);
+  } while (status && count > ids.size());
+  int code = report(status);
+  ids.resize(code ? 0 : count);
   return code;
 }
 

@@ -64,13 +64,7 @@ int moray::tools::tokenize(const Model &model, const std::string &text, int bos,
   moray_tokenize_options options;
   moray_tokenize_options_init(&options);
   options.bos = bos;
-  // A token covers at least one byte; BOS comes on top.
-  ids.resize(text.size() + 1);
-  size_t count = 0;
-  int code =
-      report(moray_model_tokenize(model.get(), text.data(), text.size(), &options, ids.data(), ids.size(), &count));
-  ids.resize(code ? 0 : count);
-  return code;
+  return moray::tools::tokenize(model, text, options, ids);
 }
 
 // The prompt's ids from --tokens, -p, -f or stdin.

@@ -29,23 +29,12 @@ void addFlags(CLI::App &app, TokenizeOptions &options) {
   app.set_version_flag("--version", std::string("moray-tokenize ") + moray_runtime_version());
 }
 
-// Tokenizes into a buffer that fits most texts; where it does not, the call says how many ids there are.
 int encode(const Model &model, const TokenizeOptions &options, const std::string &text, std::vector<int32_t> &ids) {
-  moray_tokenize_options tokenize;
-  moray_tokenize_options_init(&tokenize);
-  tokenize.bos = options.bos == "yes" ? MORAY_BOS_YES : options.bos == "no" ? MORAY_BOS_NO : MORAY_BOS_AUTO;
-  tokenize.parse_special = !options.plain;
-  size_t count = text.size() + 8;
-  moray_status *status = nullptr;
-  do {
-    moray_status_free(status);
-    ids.resize(count);
-    status = moray_model_tokenize(model.get(), text.data(), text.size(), &tokenize, ids.data(), ids.size(), &count);
-  } while (status && count > ids.size());
-  if (int code = report(status))
-    return code;
-  ids.resize(count);
-  return kExitOk;
+  moray_tokenize_options tokenizeOptions;
+  moray_tokenize_options_init(&tokenizeOptions);
+  tokenizeOptions.bos = options.bos == "yes" ? MORAY_BOS_YES : options.bos == "no" ? MORAY_BOS_NO : MORAY_BOS_AUTO;
+  tokenizeOptions.parse_special = !options.plain;
+  return tokenize(model, text, tokenizeOptions, ids);
 }
 
 int decode(const Model &model, const std::vector<int32_t> &ids, bool skipSpecial, std::string &text) {
