@@ -1,8 +1,10 @@
-/* The CPU kernel interface: what compiled code receives and what the runtime must provide. Plain C, versioned by MORAY_ABI_ID.
+/* The CPU kernel interface: what compiled code receives and what the runtime must provide. Plain C, versioned by
+ * MORAY_ABI_ID.
  *
- * A kernel is `void k(const moray_kernel_args *, uint64_t task, void *scratch, uint32_t *fault)`. The runtime calls it once per task in
- * [0, tasks), each task exactly once, tasks of one launch in any order and on any worker; launches are separated by barriers.
- * Callers set MXCSR to 0x1F80 (round to nearest, no flush to zero). Kernels call nothing, allocate nothing and keep no state. */
+ * A kernel is `void k(const moray_kernel_args *, uint64_t task, void *scratch, uint32_t *fault)`. The runtime calls it
+ * once per task in [0, tasks), each task exactly once, tasks of one launch in any order and on any worker; launches are
+ * separated by barriers. Callers set MXCSR to 0x1F80 (round to nearest, no flush to zero). Kernels call nothing,
+ * allocate nothing and keep no state. */
 #ifndef MORAY_KERNEL_ABI_H
 #define MORAY_KERNEL_ABI_H
 
@@ -14,24 +16,27 @@
 enum { MORAY_LIVE_ROWS = 0, MORAY_LIVE_DECODE_ROWS = 1, MORAY_LIVE_SEQS = 2, MORAY_LIVE_OUTS = 3 };
 
 typedef struct moray_kernel_args {
-  /* One pointer per operand, then one per result, in the order of the kernel region. An operand of type !lm.rows is five pointers:
-   * positions [T], row_seq [T], cu_rows [B+1], page_table [B, P], ctx_len [B], all int32. Activations are row-major without padding;
-   * weights have padded rows (artifact.fbs). Every pointer is 64-byte aligned. */
+  /* One pointer per operand, then one per result, in the order of the kernel region. An operand of type !lm.rows is
+   * five pointers: positions [T], row_seq [T], cu_rows [B+1], page_table [B, P], ctx_len [B], all int32. Activations
+   * are row-major without padding; weights have padded rows (artifact.fbs). Every pointer is 64-byte aligned. */
   void *const *operands;
   const int32_t *live;     /* 4 counts */
   const uint64_t *symbols; /* capacities T, B, N, P, C in the order of SymbolId */
   uint64_t layer;          /* global layer number; 0 outside layers */
 } moray_kernel_args;
 
-/* `fault` points to a word shared by all workers, 0 before the step. A kernel whose row reduction is not finite stores layer + 1. */
+/* `fault` points to a word shared by all workers, 0 before the step. A kernel whose row reduction is not finite stores
+ * layer + 1. */
 typedef void (*moray_kernel_fn)(const moray_kernel_args *args, uint64_t task, void *scratch, uint32_t *fault);
 
-/* Kernels of class Probe measure the machine. Operands: data (64-byte aligned) and sink (64 bytes per task). One task per worker:
- * symbols[T] = tasks, symbols[B] = bytes of data per task (a multiple of 4096), layer = iterations. Task t works on
- * data[t * symbols[B] ...), `layer` times, and stores the work done (bytes read, or flops with a multiply-add as 2) as uint64 at
- * sink + 64 * t; the rest of its 64 bytes may take a checksum that keeps the loop alive. `tasks` is Symbol(T). */
+/* Kernels of class Probe measure the machine. Operands: data (64-byte aligned) and sink (64 bytes per task). One task
+ * per worker: symbols[T] = tasks, symbols[B] = bytes of data per task (a multiple of 4096), layer = iterations. Task t
+ * works on data[t * symbols[B] ...), `layer` times, and stores the work done (bytes read, or flops with a multiply-add
+ * as 2) as uint64 at sink + 64 * t; the rest of its 64 bytes may take a checksum that keeps the loop alive. `tasks` is
+ * Symbol(T). */
 
-/* One row of sampling parameters. temperature <= 0: greedy. top_k 0: off. top_p 1: off. `position` is the position of the token drawn. */
+/* One row of sampling parameters. temperature <= 0: greedy. top_k 0: off. top_p 1: off. `position` is the position of
+ * the token drawn. */
 typedef struct moray_sample_params {
   uint64_t seed;
   uint32_t position;
@@ -40,7 +45,8 @@ typedef struct moray_sample_params {
   float top_p;
 } moray_sample_params;
 
-/* Preamble of the file: the first 4096 bytes, little endian, readable by every version. Sections: 0 metadata, 1 code, 2 weights. */
+/* Preamble of the file: the first 4096 bytes, little endian, readable by every version. Sections: 0 metadata, 1 code, 2
+ * weights. */
 #define MORAY_MAGIC "MORAY\r\n\032"
 #define MORAY_FORMAT_VERSION 1u
 #define MORAY_PREAMBLE_BYTES 4096u
@@ -49,7 +55,7 @@ enum { MORAY_SECTION_METADATA = 0, MORAY_SECTION_CODE = 1, MORAY_SECTION_WEIGHTS
 typedef struct moray_section {
   uint64_t offset; /* from the start of the file; page (4096) aligned */
   uint64_t size;
-  uint64_t hash;   /* XXH3-64; 0 for weights, which are hashed tensor by tensor in the metadata */
+  uint64_t hash; /* XXH3-64; 0 for weights, which are hashed tensor by tensor in the metadata */
 } moray_section;
 
 typedef struct moray_preamble {

@@ -6,8 +6,8 @@
 
 namespace moray::rt {
 
-// About 0.2 ms: longer than the gaps of a token loop, short enough not to hurt others when the engine idles.
-static constexpr uint64_t kSpinCycles = 500000;
+// About 40 us: longer than the waits of a decode step, short enough to let others work where processors are shared.
+static constexpr uint64_t kSpinCycles = 100000;
 static constexpr size_t kStackBytes = 1u << 20;
 
 uint32_t ThreadPool::processors() {

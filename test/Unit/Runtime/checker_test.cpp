@@ -1,0 +1,191 @@
+// The semantic checker: one wrong field at a time, each with its code. The hashes always fit.
+#include "runtime_test.h"
+#include <functional>
+
+using namespace moray::test;
+using namespace moray::schema;
+
+namespace {
+
+struct Case {
+  const char *code;
+  const char *text;
+  std::function<void(ToyArtifact &)> change;
+};
+
+void expectAll(const std::vector<Case> &cases) {
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ToyArtifact toy;
+    cases[i].change(toy);
+    const Outcome outcome(loadStatus(toy.serialize()));
+    EXPECT_NE(outcome.text.find(std::string("error[") + cases[i].code), std::string::npos) << i << ": " << outcome.text;
+    EXPECT_NE(outcome.text.find(cases[i].text), std::string::npos) << i << ": " << outcome.text;
+  }
+}
+
+ProgramT &step(ToyArtifact &toy) { return toy.program(ProgramKind::Step); }
+ProgramT &layer(ToyArtifact &toy) { return toy.program(ProgramKind::Layer); }
+
+} // namespace
+
+TEST(Checker, Model) {
+  expectAll({
+      {"E4010", "configuration is missing", [](ToyArtifact &t) { t.metadata.model.reset(); }},
+      {"E4010", "vocab is 0", [](ToyArtifact &t) { t.metadata.model->vocab = 0; }},
+      {"E4010", "layers is 4000000000", [](ToyArtifact &t) { t.metadata.model->layers = 4000000000u; }},
+      {"E4010", "cache_page is 0", [](ToyArtifact &t) { t.metadata.model->cache_page = 0; }},
+      {"E4010", "experts_per_token", [](ToyArtifact &t) { t.metadata.model->experts_per_token = 3; }},
+      {"E4010", "cache_dtype is 200", [](ToyArtifact &t) { t.metadata.model->cache_dtype = DType(200); }},
+      {"E4010", "numerics is 9", [](ToyArtifact &t) { t.metadata.model->numerics = Numerics(9); }},
+      {"E4010", "bos is 64", [](ToyArtifact &t) { t.metadata.model->bos = 64; }},
+      {"E4010", "eos[0] is -1", [](ToyArtifact &t) { t.metadata.model->eos = {-1}; }},
+      {"E4010", "top_p 0", [](ToyArtifact &t) { t.metadata.model->top_p = 0; }},
+      {"E4010", "temperature nan", [](ToyArtifact &t) { t.metadata.model->temperature = __builtin_nanf(""); }},
+      {"E4010", "bounds of 3 symbols", [](ToyArtifact &t) { t.metadata.symbols_max.resize(3); }},
+      {"E4010", "symbol N is bounded by 0", [](ToyArtifact &t) { t.metadata.symbols_max[2] = 0; }},
+      {"E4010", "provenance is missing", [](ToyArtifact &t) { t.metadata.provenance.reset(); }},
+  });
+}
+
+TEST(Checker, Names) {
+  expectAll({
+      {"E4011", "model family", [](ToyArtifact &t) { t.metadata.model->family.reset(); }},
+      {"E4011", "kernel 1", [](ToyArtifact &t) { *t.metadata.kernels[1]->name = Name(1u << 30, 4); }},
+      {"E4011", "program 2", [](ToyArtifact &t) { *t.metadata.programs[2]->name = Name(4, 0xFFFFFFFFu); }},
+      {"E4011", "weight 0", [](ToyArtifact &t) { *t.metadata.weights[0]->name = Name(0, 0); }},
+      {"E4011", "buffer 1", [](ToyArtifact &t) { *step(t).buffers[1]->name = Name(0xFFFFFFFFu, 1); }},
+      {"E4011", "provenance", [](ToyArtifact &t) { t.metadata.provenance->flags[0] = Name(7, 0x7FFFFFFF); }},
+  });
+}
+
+TEST(Checker, Expressions) {
+  const ExprOp one(ExprOpKind::Const, 1), add(ExprOpKind::Add, 0), huge(ExprOpKind::Const, ~0ull);
+  auto tasks = [](std::vector<ExprOp> ops) {
+    return [ops](ToyArtifact &t) { t.metadata.kernels[0]->variants[0]->tasks = ops; };
+  };
+  expectAll({
+      {"E4012", "empty", tasks({})},
+      {"E4012", "too long", tasks(std::vector<ExprOp>(257, one))},
+      {"E4012", "too few operands", tasks({one, add})},
+      {"E4012", "nested too deeply", tasks(std::vector<ExprOp>(17, one))},
+      {"E4012", "operator is unknown", tasks({one, one, ExprOp(ExprOpKind(77), 0)})},
+      {"E4012", "symbol is unknown", tasks({ExprOp(ExprOpKind::Symbol, 9)})},
+      {"E4012", "exceeds 64 bits", tasks({huge, one, add})},
+      {"E4012", "exceeds 64 bits", tasks({huge, huge, ExprOp(ExprOpKind::Mul, 0)})},
+      {"E4012", "exceeds 64 bits", tasks({huge, ExprOp(ExprOpKind::Const, 64), ExprOp(ExprOpKind::Align, 0)})},
+      {"E4012", "zero", tasks({one, ExprOp(ExprOpKind::Const, 0), ExprOp(ExprOpKind::CeilDiv, 0)})},
+      {"E4012", "left over", tasks({one, one})},
+      {"E4012", "buffer 0", [](ToyArtifact &t) { step(t).buffers[0]->bytes.clear(); }},
+      {"E4012", "copy 1", [](ToyArtifact &t) { step(t).commands[1]->bytes.clear(); }},
+      {"E4012", "scratch", [](ToyArtifact &t) { t.metadata.kernels[3]->variants[1]->scratch_bytes.clear(); }},
+  });
+}
+
+TEST(Checker, Programs) {
+  expectAll({
+      {"E4013", "unknown kind 9", [](ToyArtifact &t) { step(t).kind = ProgramKind(9); }},
+      {"E4013", "0 step", [](ToyArtifact &t) { t.metadata.programs.clear(); }},
+      {"E4013", "2 sample", [](ToyArtifact &t) { t.program(ProgramKind::Score).kind = ProgramKind::Sample; }},
+      {"E4013", "1 parameters", [](ToyArtifact &t) { step(t).param_count = 1; }},
+      {"E4013", "launches, expected at most",
+       [](ToyArtifact &t) {
+         auto &commands = step(t).commands;
+         step(t).buffers[1]->last = 60003;
+         for (int i = 0; i < 60000; ++i)
+           commands.push_back(std::make_unique<CommandT>(*commands[2]));
+         for (int i = 0; i < 10; ++i)
+           layer(t).commands.push_back(std::make_unique<CommandT>(*layer(t).commands[0]));
+       }},
+  });
+}
+
+TEST(Checker, Buffers) {
+  expectAll({
+      {"E4014", "lives from command 2 to 1", [](ToyArtifact &t) { step(t).buffers[0]->first = 2; }},
+      {"E4014", "to 4 of 4", [](ToyArtifact &t) { step(t).buffers[1]->last = 4; }},
+      {"E4014", "element type 8", [](ToyArtifact &t) { step(t).buffers[1]->dtype = DType(8); }},
+  });
+}
+
+TEST(Checker, Commands) {
+  expectAll({
+      {"E4015", "unknown kind 3", [](ToyArtifact &t) { step(t).commands[0]->kind = CommandKind(3); }},
+      {"E4015", "kernel 7 of 7", [](ToyArtifact &t) { step(t).commands[0]->target = 7; }},
+      {"E4015", "class Probe", [](ToyArtifact &t) { step(t).commands[0]->target = 6; }},
+      {"E4015", "gives 1 arguments", [](ToyArtifact &t) { step(t).commands[0]->args.pop_back(); }},
+      {"E4015", "calls program 0", [](ToyArtifact &t) { step(t).commands[2]->target = 0; }},
+      {"E4015", "calls program 9", [](ToyArtifact &t) { step(t).commands[2]->target = 9; }},
+      {"E4015", "not by each other",
+       [](ToyArtifact &t) { layer(t).commands[0] = std::make_unique<CommandT>(*step(t).commands[2]); }},
+      {"E4015", "layers 0 to 4 of 3", [](ToyArtifact &t) { step(t).commands[2]->layer_end = 4; }},
+      {"E4015", "layers 3 to 3", [](ToyArtifact &t) { step(t).commands[2]->layer_begin = 3; }},
+      {"E4015", "takes 6", [](ToyArtifact &t) { step(t).commands[2]->args.pop_back(); }},
+      {"E4015", "copy with 1", [](ToyArtifact &t) { step(t).commands[1]->args.pop_back(); }},
+      {"E4015", "no weight", [](ToyArtifact &t) { step(t).commands[1]->args[1] = Arg(ArgKind::Weight, 0); }},
+  });
+}
+
+TEST(Checker, Arguments) {
+  auto stepArg = [](Arg arg) { return [arg](ToyArtifact &t) { step(t).commands[0]->args[0] = arg; }; };
+  expectAll({
+      {"E4016", "kind 5", stepArg(Arg(ArgKind(5), 0))},
+      {"E4016", "index 12", stepArg(Arg(ArgKind::Input, 12))},
+      {"E4016", "index 2", stepArg(Arg(ArgKind::Buffer, 2))},
+      {"E4016", "index 0", stepArg(Arg(ArgKind::Param, 0))},
+      {"E4016", "index 2", stepArg(Arg(ArgKind::Weight, 2))},
+      {"E4016", "outside its lifetime", stepArg(Arg(ArgKind::Buffer, 1))},
+      {"E4016", "index 6", [](ToyArtifact &t) { layer(t).commands[0]->args[0] = Arg(ArgKind::Param, 6); }},
+      {"E4016", "current layer", [](ToyArtifact &t) { step(t).commands[2]->args[0] = Arg(ArgKind::Cache, 0); }},
+      {"E4016", "current layer", [](ToyArtifact &t) { step(t).commands[2]->args[0] = Arg(ArgKind::Weight, 1); }},
+      {"E4016", "runs layer 2 with weight 1", [](ToyArtifact &t) { t.metadata.weights[1]->offsets[2] = ~0ull; }},
+      {"E4016", "which layer 0 has not",
+       [](ToyArtifact &t) {
+         step(t).commands[2]->layer_begin = 1;
+         t.metadata.weights[1]->offsets[0] = ~0ull;
+         step(t).commands[0]->args[0] = Arg(ArgKind::Weight, 1);
+       }},
+  });
+}
+
+TEST(Checker, KernelsAndImages) {
+  auto variant = [](std::function<void(VariantT &)> change) {
+    return [change](ToyArtifact &t) { change(*t.metadata.kernels[1]->variants[1]); };
+  };
+  expectAll({
+      {"E4017", "class 8", [](ToyArtifact &t) { t.metadata.kernels[0]->klass = KernelClass(8); }},
+      {"E4017", "100000 operands", [](ToyArtifact &t) { t.metadata.kernels[6]->operand_count = 100000; }},
+      {"E4017", "0 variants", [](ToyArtifact &t) { t.metadata.kernels[0]->variants.clear(); }},
+      {"E4017", "image 2 of 2", variant([](VariantT &v) { v.image = 2; })},
+      {"E4017", "outside its image", variant([](VariantT &v) { v.entry = ~0ull; })},
+      {"E4017", "outside its image", variant([](VariantT &v) { v.code_size = 1u << 20; })},
+      {"E4017", "0 bytes", variant([](VariantT &v) { v.code_size = 0; })},
+      {"E4017", "two variants for level x86-64-v3", variant([](VariantT &v) { v.image = 0; })},
+      {"E4018", "unknown CPU level 7", [](ToyArtifact &t) { t.metadata.images[0]->level = CpuLevel(7); }},
+      {"E4018", "offset 64", [](ToyArtifact &t) { t.metadata.images[0]->offset = 64; }},
+      {"E4018", "size 0", [](ToyArtifact &t) { t.metadata.images[0]->size = 0; }},
+      {"E4018", "hash", [](ToyArtifact &t) { t.metadata.images[1]->hash ^= 1; }},
+  });
+}
+
+TEST(Checker, Weights) {
+  auto weight = [](std::function<void(WeightT &)> change) {
+    return [change](ToyArtifact &t) { change(*t.metadata.weights[1]); };
+  };
+  expectAll({
+      {"E4019", "element type 99", weight([](WeightT &w) { w.dtype = DType(99); })},
+      {"E4019", "rank 0", weight([](WeightT &w) { w.dims.clear(); })},
+      {"E4019", "rank 5", weight([](WeightT &w) { w.dims = {1, 1, 1, 1, 2}; })},
+      {"E4019", "dimensions", weight([](WeightT &w) { w.dims = {17}; })},
+      {"E4019", "dimensions", weight([](WeightT &w) { w.dims = {~0ull, ~0ull}; })},
+      {"E4019", "dimensions", weight([](WeightT &w) { w.row_pitch = 63; })},
+      {"E4019", "dimensions", weight([](WeightT &w) { w.bytes = 128; })},
+      {"E4019", "2 offsets", weight([](WeightT &w) { w.offsets.pop_back(); })},
+      {"E4019", "2 hashes", weight([](WeightT &w) { w.hashes.pop_back(); })},
+      {"E4019", "outside a section", weight([](WeightT &w) { w.offsets[1] = ~0ull - 63; })},
+      {"E4019", "outside a section", weight([](WeightT &w) { w.offsets[1] += 32; })},
+  });
+}
+
+TEST(Checker, Tokenizer) {
+  expectAll({{"E4021", "tokenizer", [](ToyArtifact &t) { t.metadata.tokenizer = std::make_unique<TokenizerT>(); }}});
+}

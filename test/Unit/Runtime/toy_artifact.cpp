@@ -1,0 +1,345 @@
+// Writes toy artifacts by the FlatBuffers object interface.
+#include "toy_artifact.h"
+#include "runtime/schema/artifact_constants.h"
+#include "toy_kernels.h"
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace moray::test {
+
+using namespace schema;
+
+namespace {
+
+ExprOp constant(uint64_t value) { return {ExprOpKind::Const, value}; }
+ExprOp symbol(SymbolId id) { return {ExprOpKind::Symbol, static_cast<uint64_t>(id)}; }
+ExprOp operation(ExprOpKind kind) { return {kind, 0}; }
+std::vector<ExprOp> times(SymbolId id, uint64_t factor) {
+  return {symbol(id), constant(factor), operation(ExprOpKind::Mul)};
+}
+
+Arg input(InputId id) { return {ArgKind::Input, static_cast<uint32_t>(id)}; }
+Arg buffer(uint32_t index) { return {ArgKind::Buffer, index}; }
+Arg param(uint32_t index) { return {ArgKind::Param, index}; }
+Arg weight(uint32_t index) { return {ArgKind::Weight, index}; }
+
+std::unique_ptr<CommandT> launch(uint32_t kernel, std::vector<Arg> args) {
+  auto command = std::make_unique<CommandT>();
+  command->kind = CommandKind::Launch;
+  command->target = kernel;
+  command->args = std::move(args);
+  return command;
+}
+
+constexpr InputId kRows[] = {InputId::Positions, InputId::RowSeq, InputId::CuRows, InputId::PageTable, InputId::CtxLen};
+
+struct KernelSource {
+  const char *name;
+  moray_kernel_fn function;
+  KernelClass klass;
+  uint32_t operands;
+  std::vector<ExprOp> tasks;
+};
+
+enum ToyKernel : uint32_t { Embed, Append, Attend, Logits, Sample, Score, Probe };
+
+std::vector<KernelSource> kernelSources() {
+  return {{"embed", toy_embed, KernelClass::Row, 2, {symbol(SymbolId::Rows)}},
+          {"append", toy_append, KernelClass::Row, 7, {constant(1)}},
+          {"attend", toy_attend, KernelClass::Attention, 9, {symbol(SymbolId::Rows)}},
+          {"logits", toy_logits, KernelClass::Gemm, 4, {symbol(SymbolId::Outs)}},
+          {"sample", toy_sample, KernelClass::Sampling, 3, {constant(1)}},
+          {"score", toy_score, KernelClass::Row, 3, {symbol(SymbolId::Outs)}},
+          {"probe_read", toy_probe, KernelClass::Probe, 2, {symbol(SymbolId::T)}}};
+}
+
+void addKernels(ToyArtifact &toy) {
+  const uint64_t codeBytes = static_cast<uint64_t>(__stop_toykernels - __start_toykernels);
+  toy.code.assign(__start_toykernels, __stop_toykernels);
+  toy.code.resize((codeBytes + kPageBytes - 1) / kPageBytes * kPageBytes);
+  // The same bytes serve as the image of a second level.
+  const uint64_t second = toy.code.size();
+  toy.code.insert(toy.code.end(), __start_toykernels, __stop_toykernels);
+  const uint64_t hash = XXH3_64bits(toy.code.data(), codeBytes);
+  for (CpuLevel level : {CpuLevel::X86_64_V3, CpuLevel::Avx512}) {
+    auto image = std::make_unique<ImageT>();
+    image->level = level;
+    image->offset = level == CpuLevel::Avx512 ? second : 0;
+    image->size = codeBytes;
+    image->hash = hash;
+    toy.metadata.images.push_back(std::move(image));
+  }
+  for (const KernelSource &source : kernelSources()) {
+    auto kernel = std::make_unique<KernelT>();
+    kernel->name = toy.name(source.name);
+    kernel->klass = source.klass;
+    kernel->operand_count = source.operands;
+    for (uint32_t image = 0; image < 2; ++image) {
+      auto variant = std::make_unique<VariantT>();
+      variant->image = image;
+      variant->entry = static_cast<uint64_t>(reinterpret_cast<const uint8_t *>(source.function) - __start_toykernels);
+      variant->code_size = 16;
+      variant->tasks = source.tasks;
+      variant->scratch_bytes = {constant(64)};
+      variant->config = toy.name(image == 0 ? "tile=1" : "tile=2");
+      kernel->variants.push_back(std::move(variant));
+    }
+    toy.metadata.kernels.push_back(std::move(kernel));
+  }
+}
+
+void addWeight(ToyArtifact &toy, const char *name, std::vector<uint64_t> dims, DType dtype, bool perLayer) {
+  auto weight = std::make_unique<WeightT>();
+  weight->name = toy.name(name);
+  weight->dtype = dtype;
+  const uint64_t rowBytes = dims.back() * byteSize(dtype);
+  weight->row_pitch = (rowBytes + kRowAlign - 1) / kRowAlign * kRowAlign;
+  weight->bytes = weight->row_pitch * (dims.size() > 1 ? dims[0] : 1);
+  weight->dims = std::move(dims);
+  weight->per_layer = perLayer;
+  for (uint32_t i = 0; i < (perLayer ? TOY_LAYERS : 1); ++i) {
+    weight->offsets.push_back(toy.weights.size());
+    weight->hashes.push_back(0); // by serialize
+    toy.weights.resize(toy.weights.size() + weight->bytes);
+  }
+  toy.metadata.weights.push_back(std::move(weight));
+}
+
+void addWeights(ToyArtifact &toy) {
+  addWeight(toy, "table", {TOY_VOCAB}, DType::F32, false);
+  addWeight(toy, "layer_seed", {2}, DType::U32, true);
+  for (int v = 0; v < TOY_VOCAB; ++v) {
+    const float value = -0.25f * static_cast<float>(v);
+    memcpy(toy.weights.data() + v * 4, &value, sizeof(value));
+  }
+  for (uint32_t layer = 0; layer < TOY_LAYERS; ++layer)
+    toy.layerWeight(layer)[0] = 1000 + layer;
+}
+
+std::unique_ptr<BufferT> makeBuffer(ToyArtifact &toy, const char *name, uint32_t first, uint32_t last) {
+  auto result = std::make_unique<BufferT>();
+  result->name = toy.name(name);
+  result->dtype = DType::U32;
+  result->bytes = times(SymbolId::T, 4);
+  result->first = first;
+  result->last = last;
+  return result;
+}
+
+std::unique_ptr<ProgramT> makeStep(ToyArtifact &toy) {
+  auto step = std::make_unique<ProgramT>();
+  step->name = toy.name("step");
+  step->kind = ProgramKind::Step;
+  // The embedding is copied, so that copies are tested as well.
+  step->buffers.push_back(makeBuffer(toy, "embedded", 0, 1));
+  step->buffers.push_back(makeBuffer(toy, "x", 1, 3));
+  step->commands.push_back(launch(Embed, {input(InputId::Tokens), buffer(0)}));
+  auto copy = std::make_unique<CommandT>();
+  copy->kind = CommandKind::Copy;
+  copy->args = {buffer(0), buffer(1)};
+  copy->bytes = times(SymbolId::Rows, 4);
+  step->commands.push_back(std::move(copy));
+  auto call = std::make_unique<CommandT>();
+  call->kind = CommandKind::Call;
+  call->target = 1;
+  call->args = {buffer(1)};
+  for (InputId id : kRows)
+    call->args.push_back(input(id));
+  call->layer_end = TOY_LAYERS;
+  step->commands.push_back(std::move(call));
+  step->commands.push_back(launch(Logits, {buffer(1), input(InputId::OutRows), weight(0), input(InputId::Logits)}));
+  return step;
+}
+
+std::unique_ptr<ProgramT> makeLayer(ToyArtifact &toy) {
+  auto layer = std::make_unique<ProgramT>();
+  layer->name = toy.name("layer");
+  layer->kind = ProgramKind::Layer;
+  layer->param_count = 6;
+  layer->buffers.push_back(makeBuffer(toy, "local", 1, 1));
+  std::vector<Arg> args;
+  for (uint32_t p = 0; p < 6; ++p)
+    args.push_back(param(p));
+  args.push_back({ArgKind::Cache, 0});
+  layer->commands.push_back(launch(Append, args));
+  args.push_back(weight(1));
+  args.push_back(buffer(0));
+  layer->commands.push_back(launch(Attend, args));
+  return layer;
+}
+
+std::unique_ptr<ProgramT> makeProgram(ToyArtifact &toy, const char *name, ProgramKind kind,
+                                      std::unique_ptr<CommandT> command) {
+  auto program = std::make_unique<ProgramT>();
+  program->name = toy.name(name);
+  program->kind = kind;
+  program->commands.push_back(std::move(command));
+  return program;
+}
+
+void addPrograms(ToyArtifact &toy) {
+  toy.metadata.programs.push_back(makeStep(toy));
+  toy.metadata.programs.push_back(makeLayer(toy));
+  toy.metadata.programs.push_back(
+      makeProgram(toy, "sample", ProgramKind::Sample,
+                  launch(Sample, {input(InputId::Logits), input(InputId::SampleParams), input(InputId::Sampled)})));
+  toy.metadata.programs.push_back(
+      makeProgram(toy, "score", ProgramKind::Score,
+                  launch(Score, {input(InputId::Logits), input(InputId::Targets), input(InputId::LogProbs)})));
+}
+
+uint64_t pageAlign(uint64_t value) { return (value + kPageBytes - 1) / kPageBytes * kPageBytes; }
+
+} // namespace
+
+ToyArtifact::ToyArtifact() {
+  metadata.model = std::make_unique<ModelConfigT>();
+  ModelConfigT &model = *metadata.model;
+  model.family = name("toy");
+  model.vocab = TOY_VOCAB;
+  model.hidden = 1;
+  model.layers = TOY_LAYERS;
+  model.heads = 1;
+  model.max_positions = 256;
+  model.cache_width = 1;
+  model.cache_dtype = DType::F32;
+  model.cache_page = TOY_PAGE;
+  model.parameters = 70;
+  model.bos = 1;
+  model.eos = {TOY_VOCAB - 1};
+  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128};
+  addKernels(*this);
+  addWeights(*this);
+  addPrograms(*this);
+  metadata.weights_embedded = true;
+  metadata.provenance = std::make_unique<ProvenanceT>();
+  metadata.provenance->compiler = name("toy compiler");
+  metadata.provenance->source = name("toy source");
+  metadata.provenance->flags.push_back(*name("--toy"));
+  metadata.provenance->phases.push_back(*name("import"));
+}
+
+std::unique_ptr<Name> ToyArtifact::name(const std::string &text) {
+  auto result =
+      std::make_unique<Name>(static_cast<uint32_t>(metadata.names.size()), static_cast<uint32_t>(text.size()));
+  metadata.names.insert(metadata.names.end(), text.begin(), text.end());
+  return result;
+}
+
+uint32_t *ToyArtifact::layerWeight(uint32_t layer) {
+  return reinterpret_cast<uint32_t *>(weights.data() + metadata.weights[1]->offsets[layer]);
+}
+
+ProgramT &ToyArtifact::program(ProgramKind kind) {
+  for (auto &candidate : metadata.programs)
+    if (candidate->kind == kind)
+      return *candidate;
+  abort();
+}
+
+std::vector<uint8_t> ToyArtifact::metadataBytes() const {
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(schema::Artifact::Pack(builder, &metadata));
+  return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
+}
+
+std::vector<uint8_t> ToyArtifact::serialize() const {
+  // Hashes of the weights as they are now; the objects stay as the test made them.
+  auto *self = const_cast<ToyArtifact *>(this);
+  for (auto &weight : self->metadata.weights)
+    for (size_t i = 0; i < weight->hashes.size() && i < weight->offsets.size(); ++i)
+      if (weight->hashes[i] == 0 && weight->offsets[i] <= weights.size() &&
+          weight->bytes <= weights.size() - weight->offsets[i])
+        weight->hashes[i] = XXH3_64bits(weights.data() + weight->offsets[i], weight->bytes);
+  return serialize(metadataBytes());
+}
+
+std::vector<uint8_t> ToyArtifact::serialize(const std::vector<uint8_t> &bytes) const {
+  moray_preamble preamble = {};
+  memcpy(preamble.magic, MORAY_MAGIC, sizeof(preamble.magic));
+  preamble.format_version = MORAY_FORMAT_VERSION;
+  preamble.abi_id = MORAY_ABI_ID;
+  const std::vector<uint8_t> *parts[] = {&bytes, &code, &weights};
+  std::vector<uint8_t> file(sizeof(preamble));
+  for (int i = 0; i < MORAY_SECTION_COUNT; ++i) {
+    file.resize(pageAlign(file.size()));
+    preamble.sections[i] = {file.size(), parts[i]->size(), 0};
+    file.insert(file.end(), parts[i]->begin(), parts[i]->end());
+  }
+  preamble.file_size = file.size();
+  memcpy(file.data(), &preamble, sizeof(preamble));
+  repairHashes(file);
+  return file;
+}
+
+void repairHashes(std::vector<uint8_t> &file) {
+  moray_preamble preamble;
+  memcpy(&preamble, file.data(), sizeof(preamble));
+  for (int i = 0; i < MORAY_SECTION_WEIGHTS; ++i) {
+    moray_section &section = preamble.sections[i];
+    if (section.offset <= file.size() && section.size <= file.size() - section.offset)
+      section.hash = XXH3_64bits(file.data() + section.offset, section.size);
+  }
+  preamble.checksum = XXH3_64bits(&preamble, offsetof(moray_preamble, checksum));
+  memcpy(file.data(), &preamble, sizeof(preamble));
+}
+
+TempFile::TempFile(const std::vector<uint8_t> &bytes) {
+  const char *folder = getenv("TMPDIR");
+  std::string pattern = std::string(folder ? folder : "/tmp") + "/moray-toy-XXXXXX";
+  const int descriptor = mkstemp(pattern.data());
+  if (descriptor < 0)
+    abort();
+  close(descriptor);
+  file = pattern;
+  write(bytes);
+}
+
+TempFile::~TempFile() { unlink(file.c_str()); }
+
+void TempFile::write(const std::vector<uint8_t> &bytes) const {
+  FILE *out = fopen(file.c_str(), "wb");
+  if (!out || fwrite(bytes.data(), 1, bytes.size(), out) != bytes.size() || fclose(out) != 0)
+    abort();
+}
+
+// ---- the oracle ----
+
+int32_t toyNext(const std::vector<int32_t> &tokens) {
+  std::vector<uint32_t> x;
+  for (int32_t token : tokens)
+    x.push_back(static_cast<uint32_t>(token) * 2654435761u + 1u);
+  for (uint32_t layer = 0; layer < TOY_LAYERS; ++layer) {
+    std::vector<uint32_t> keys;
+    for (uint32_t value : x)
+      keys.push_back(value ^ layer * 77u);
+    for (size_t row = 0; row < x.size(); ++row) {
+      uint32_t sum = 1000 + layer;
+      for (size_t position = 0; position <= row; ++position)
+        sum = sum * 31u + keys[position];
+      x[row] = sum + layer;
+    }
+  }
+  return static_cast<int32_t>(x.back() % TOY_VOCAB);
+}
+
+uint32_t toyFirstKey(int32_t token) {
+  const uint32_t x = static_cast<uint32_t>(token) * 2654435761u + 1u;
+  return (1000u * 31u + x) ^ 77u;
+}
+
+std::vector<int32_t> toyGenerate(std::vector<int32_t> tokens, size_t count) {
+  std::vector<int32_t> generated;
+  while (generated.size() < count) {
+    generated.push_back(toyNext(tokens));
+    tokens.push_back(generated.back());
+  }
+  return generated;
+}
+
+} // namespace moray::test
