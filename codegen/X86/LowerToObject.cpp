@@ -160,7 +160,8 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
   passes.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
 }
 
-llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp module, const Target &target) {
+llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp module, const Target &target,
+                                                                 ObjectKind kind) {
   auto machine = makeMachine(target);
   if (!machine)
     return createStringError("E3104: this LLVM has no x86 backend");
@@ -180,7 +181,8 @@ llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp m
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager emission;
-  if (machine->addPassesToEmitFile(emission, stream, nullptr, llvm::CodeGenFileType::ObjectFile))
+  auto fileType = kind == ObjectKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
+  if (machine->addPassesToEmitFile(emission, stream, nullptr, fileType))
     return createStringError("E3104: the x86 backend cannot write objects");
   emission.run(*translated);
   return std::vector<char>(bytes.begin(), bytes.end());
