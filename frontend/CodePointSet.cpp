@@ -21,7 +21,7 @@ struct CategoryRun {
   Category category;
 };
 
-#include "frontend/UnicodeTables.inc"
+#include "frontend/UnicodeProperties.inc"
 
 // The union of the categories whose name starts with `prefix`.
 CodePointSet categorySet(std::string_view prefix) {

@@ -93,7 +93,7 @@ Expected<std::unique_ptr<schema::TokenizerT>> TokenizerCompiler::compile(const T
   tables->unicode_version = unicodeVersion();
   Status status = checkModel(*model);
   if (status)
-    status = checkNormalizer(*file);
+    status = compileNormalizer(*file, *tables);
   if (status)
     status = checkDecoder(*file);
   if (status)
@@ -264,8 +264,8 @@ Status TokenizerCompiler::readAddedTokens(const json &file) {
     if (Status status = addToken((*list)[i], "tokenizer.json: added_tokens[" + std::to_string(i) + "]", byPass);
         !status)
       return status;
-  for (const std::vector<uint32_t> &pass : byPass)
-    if (!pass.empty())
+  if (!list->empty())
+    for (const std::vector<uint32_t> &pass : byPass)
       writeTrie(pass);
   return Status();
 }
@@ -298,6 +298,11 @@ Status TokenizerCompiler::addToken(const json &entry, const std::string &where, 
   if (content->empty() || contradicts || !addedOf.emplace(*content, uint32_t(*id)).second)
     return Error::describe(kTokenizerAdded, where, "token \"" + *content + "\" with id " + std::to_string(*id),
                            "content that is not empty, listed once, and the only one of its id", "correct the file");
+  // Such a token would have to be normalised itself.
+  bool ascii = std::all_of(content->begin(), content->end(), [](char c) { return uint8_t(c) < 0x80; });
+  if (values[4] && !ascii && !tables->decompositions.empty())
+    return Error::describe(kTokenizerOption, where, "normalized: true for \"" + *content + "\"",
+                           "ASCII content under NFC", "set it to false");
   token.present = true;
   token.content = token.bytes = *content;
   token.flags = uint8_t(TokenFlags::Added);
@@ -325,7 +330,7 @@ void TokenizerCompiler::writeTrie(const std::vector<uint32_t> &indices) {
   for (size_t node = 0; node < ranges.size(); ++node) {
     auto [begin, end, depth] = ranges[node];
     int32_t added = -1;
-    if (sorted[begin].first.size() == depth)
+    if (begin < end && sorted[begin].first.size() == depth)
       added = int32_t(sorted[begin++].second);
     uint32_t firstEdge = uint32_t(tables->trie_edges.size());
     while (begin < end) {

@@ -1,6 +1,7 @@
 // Walks the component lists of tokenizer.json and turns them into stages, or refuses what it does not know.
 #include "frontend/TokenizerPipeline.h"
 #include "frontend/Json.h"
+#include "frontend/NormalizerTables.h"
 #include "frontend/TokenizerImport.h"
 
 namespace moray::frontend {
@@ -174,10 +175,14 @@ Status addTemplate(const json &component, const std::string &where, schema::Toke
 
 } // namespace
 
-Status checkNormalizer(const json &file) {
+Status compileNormalizer(const json &file, schema::TokenizerT &tables) {
   return forEachComponent(findMember(file, "normalizer"), "tokenizer.json: normalizer", "normalizers",
-                          [](const json &, const std::string &type, const std::string &where) -> Status {
-                            return unsupportedComponent(where, type, "no normalizer");
+                          [&](const json &, const std::string &type, const std::string &where) -> Status {
+                            if (type != "NFC")
+                              return unsupportedComponent(where, type, "NFC or none");
+                            if (tables.decompositions.empty())
+                              addNfcTables(tables);
+                            return Status();
                           });
 }
 

@@ -11,7 +11,7 @@ namespace moray::frontend {
 
 // Each takes the whole tokenizer.json and fills its part of `tables`. Component types outside the supported subset are
 // refused by name.
-Status checkNormalizer(const nlohmann::json &file);
+Status compileNormalizer(const nlohmann::json &file, schema::TokenizerT &tables);
 Status checkDecoder(const nlohmann::json &file);
 Status compilePreTokenizer(const nlohmann::json &file, CodeSetTable &sets, schema::TokenizerT &tables);
 Status compilePostProcessor(const nlohmann::json &file, schema::TokenizerT &tables);

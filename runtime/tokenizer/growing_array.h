@@ -29,6 +29,7 @@ public:
 
   void clear() { count = 0; }
   void popBack() { --count; }
+  void truncate(size_t size) { count = size; } // size <= size()
 
   // False: out of memory, nothing changed.
   [[nodiscard]] bool reserve(size_t wanted) {

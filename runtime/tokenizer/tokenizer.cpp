@@ -4,6 +4,7 @@
 #include "runtime/schema/tokenizer_tables.h"
 #include "runtime/tokenizer/bpe.h"
 #include "runtime/tokenizer/matcher.h"
+#include "runtime/tokenizer/normalizer.h"
 
 namespace moray::rt {
 
@@ -21,17 +22,23 @@ struct Found {
 // One call of encode. Functions that return bool fail only for lack of memory.
 class Encoding {
 public:
-  Encoding(const Tokenizer &tokenizer, GrowingArray<int32_t> &ids)
-      : tokenizer(tokenizer), tables(tokenizer.tables()), matcher(tables), bpe(tables), ids(ids) {}
+  Encoding(const Tokenizer &tokenizer, bool parseSpecial, GrowingArray<int32_t> &ids)
+      : tokenizer(tokenizer), tables(tokenizer.tables()),
+        parsesAdded(parseSpecial && tables.trie_roots() && tables.trie_roots()->size() == kPasses), normalizer(tables),
+        matcher(tables), bpe(tables), ids(ids) {}
 
   bool repair(Span<const char> input);
-  bool add(bool parseSpecial) {
+  bool addAll() {
     TextRange whole = {0, static_cast<uint32_t>(text.size())};
-    return parseSpecial ? addPass(0, whole) : addPlain(whole);
+    return parsesAdded ? addPass(0, whole) : addBehindPass(0, whole);
   }
 
 private:
+  // Added tokens are searched twice: those of the raw text, and in what is between them, once normalised, the others.
+  static constexpr uint32_t kPasses = 2;
+
   bool addPass(uint32_t pass, TextRange range);
+  bool addBehindPass(uint32_t pass, TextRange range);
   bool findAdded(uint32_t root, uint32_t from, uint32_t end, Found &found) const;
   bool touchesWord(const Found &found, TextRange range) const;
   void absorbSpace(TokenFlags flags, uint32_t low, uint32_t high, Found &found) const;
@@ -40,11 +47,14 @@ private:
 
   const Tokenizer &tokenizer;
   const schema::Tokenizer &tables;
+  const bool parsesAdded;
+  NfcNormalizer normalizer;
   Matcher matcher;
   BpeEncoder bpe;
   GrowingArray<int32_t> &ids;
   Span<const char> text;
   GrowingArray<char> repaired;             // the text, where the input had to be changed
+  GrowingArray<char> normalized;           // the text between two raw added tokens, where normalising changes it
   GrowingArray<TextRange> pieces, refined; // of the plain range in progress, before and after a stage
   const char *pieceText = nullptr;         // what pieces are ranges of
   GrowingArray<char> spaced, respaced;     // that text with spaces put before pieces
@@ -72,26 +82,38 @@ bool Encoding::repair(Span<const char> input) {
   return true;
 }
 
-// Splits `range` at the added tokens of trie number `pass`; what lies between goes to the next trie, behind the last
-// one to the stages.
+// Splits `range` at the added tokens of trie number `pass`.
 bool Encoding::addPass(uint32_t pass, TextRange range) {
-  const auto *roots = tables.trie_roots();
-  if (!roots || pass == roots->size())
-    return addPlain(range);
-  uint32_t done = range.begin;
+  uint32_t root = tables.trie_roots()->Get(pass), done = range.begin;
   Found found;
-  for (uint32_t from = range.begin; findAdded(roots->Get(pass), from, range.end, found); from = found.end) {
+  for (uint32_t from = range.begin; findAdded(root, from, range.end, found); from = found.end) {
     const schema::AddedToken *token = tables.added()->Get(found.added);
     if (has(token->flags(), TokenFlags::SingleWord) && touchesWord(found, range))
       continue;
     absorbSpace(token->flags(), done, range.end, found);
-    if (found.begin > done && !addPass(pass + 1, {done, found.begin}))
+    if (found.begin > done && !addBehindPass(pass, {done, found.begin}))
       return false;
     if (!ids.append(static_cast<int32_t>(token->id())))
       return false;
     done = found.end;
   }
-  return done == range.end || addPass(pass + 1, {done, range.end});
+  return done == range.end || addBehindPass(pass, {done, range.end});
+}
+
+// Text that contains no added token of trie number `pass`.
+bool Encoding::addBehindPass(uint32_t pass, TextRange range) {
+  if (pass + 1 == kPasses)
+    return addPlain(range);
+  Span<const char> raw = text, part(text.data() + range.begin, range.end - range.begin);
+  if (normalizer.mayChange(part)) {
+    if (!normalizer.normalize(part, normalized))
+      return false;
+    text = {normalized.data(), normalized.size()};
+    range = {0, static_cast<uint32_t>(normalized.size())};
+  }
+  bool added = parsesAdded ? addPass(pass + 1, range) : addPlain(range);
+  text = raw;
+  return added;
 }
 
 // The leftmost, and there the longest, added token in [from, end).
@@ -244,8 +266,8 @@ Status Tokenizer::encode(Span<const char> text, const EncodeOptions &options, Gr
   if (options.addBos == AddBos::Auto && !appendIds(table->auto_prefix(), ids))
     return outOfMemory(text.size());
   if (!text.empty()) {
-    Encoding encoding(*this, ids);
-    if (!encoding.repair(text) || !encoding.add(options.parseSpecial))
+    Encoding encoding(*this, options.parseSpecial, ids);
+    if (!encoding.repair(text) || !encoding.addAll())
       return outOfMemory(text.size());
   }
   if (options.addBos == AddBos::Auto && !appendIds(table->auto_suffix(), ids))

@@ -29,6 +29,20 @@ inline size_t previousStart(const char *text, size_t at, size_t begin) {
   return at;
 }
 
+// Writes a code point below 2^21 and returns its size, at most 4.
+inline size_t encodeCodePoint(uint32_t codePoint, char *out) {
+  if (codePoint < 0x80) {
+    out[0] = static_cast<char>(codePoint);
+    return 1;
+  }
+  size_t size = codePoint < 0x800 ? 2 : codePoint < 0x10000 ? 3 : 4;
+  for (size_t i = size - 1; i > 0; --i, codePoint >>= 6)
+    out[i] = static_cast<char>(0x80 | (codePoint & 0x3F));
+  constexpr uint8_t leads[] = {0, 0, 0xC0, 0xE0, 0xF0};
+  out[0] = static_cast<char>(leads[size] | codePoint);
+  return size;
+}
+
 // Turns a stream of bytes into valid UTF-8: U+FFFD for each maximal subpart of an ill-formed sequence (Unicode,
 // section 3.9). An incomplete sequence that is still valid is held back until the next byte or `finish`.
 class Utf8Repairer {

@@ -9,7 +9,7 @@ namespace {
 using schema::RegexOp;
 
 constexpr uint32_t kMaxTokens = 1u << 24, kMaxCode = 4097, kMaxSlots = 256, kMaxStages = 64, kMaxAround = 64,
-                   kMaxRoots = 2;
+                   kRoots = 2;
 
 template <typename T> uint32_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
 
@@ -87,8 +87,8 @@ Status verifyAddedTokens(const schema::Tokenizer &table, uint32_t tokens) {
       if (table.trie_edges()->Get(edge)->child() <= i || table.trie_edges()->Get(edge)->child() >= nodes)
         return bad("trie_edges", edge, "a node behind its parent");
   }
-  if (sizeOf(table.trie_roots()) > kMaxRoots)
-    return bad("trie_roots", sizeOf(table.trie_roots()), "at most 2 tries");
+  if (uint32_t roots = sizeOf(table.trie_roots()); roots != 0 && roots != kRoots)
+    return bad("trie_roots", roots, "two tries or none");
   for (uint32_t i = 0; i < sizeOf(table.trie_roots()); ++i)
     if (table.trie_roots()->Get(i) >= nodes)
       return bad("trie_roots", i, "a node");
@@ -170,6 +170,24 @@ Status verifyProgram(const schema::RegexProgram &program, uint32_t index, uint32
   return Status();
 }
 
+// Unsorted tables give wrong text, but only these values reach memory.
+Status verifyNormalizer(const schema::Tokenizer &table) {
+  constexpr uint32_t maxCode = 0x10FFFF;
+  for (uint32_t i = 0; i < sizeOf(table.combining()); ++i)
+    if (table.combining()->Get(i)->combining_class() > 0xFF)
+      return bad("combining", i, "a class of at most 255");
+  for (uint32_t i = 0; i < sizeOf(table.decompositions()); ++i) {
+    const schema::Decomposition *entry = table.decompositions()->Get(i);
+    for (uint32_t part : {entry->part0(), entry->part1(), entry->part2(), entry->part3()})
+      if (part > maxCode)
+        return bad("decompositions", i, "code points");
+  }
+  for (uint32_t i = 0; i < sizeOf(table.compositions()); ++i)
+    if (table.compositions()->Get(i)->code() > maxCode)
+      return bad("compositions", i, "code points");
+  return Status();
+}
+
 Status verifyPrograms(const schema::Tokenizer &table) {
   uint32_t sets = sizeOf(table.sets()), programs = sizeOf(table.programs());
   for (uint32_t i = 0; i < sets; ++i)
@@ -200,6 +218,7 @@ Status verifyTokenizer(const schema::Tokenizer &table) {
   uint32_t tokens = table.token_flags() ? table.token_flags()->size() : 0;
   MORAY_TRY(verifyHashTables(table, tokens));
   MORAY_TRY(verifyAddedTokens(table, tokens));
+  MORAY_TRY(verifyNormalizer(table));
   return verifyPrograms(table);
 }
 

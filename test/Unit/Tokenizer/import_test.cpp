@@ -52,6 +52,11 @@ TEST(TokenizerImport, unsupportedOptions) { // E2502
   expectOption("pre_tokenizer", sequence("pretokenizers", {file["pre_tokenizer"], split({{"Regex", "a"}})}));
   expectOption("post_processor", {{"type", "TemplateProcessing"}, {"single", {{{"Sequence", {{"id", "B"}}}}}}});
   expectOption("post_processor", {{"type", "TemplateProcessing"}, {"single", json::array()}});
+  json normalized = file;
+  normalized["normalizer"] = {{"type", "NFC"}};
+  normalized["added_tokens"] = {added(200, "\u00E9")};
+  normalized["added_tokens"][0]["normalized"] = true;
+  expectImportError(2502, normalized);
   auto expectModel = [&](const char *key, json value) {
     json changed = file;
     changed["model"][key] = std::move(value);

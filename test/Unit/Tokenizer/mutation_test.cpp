@@ -77,6 +77,18 @@ TEST(TokenizerMutation, everyIndexIsChecked) { // E4021
   expectRefused("stages", [](TokenizerT &t) { t.stages.assign(65, t.stages[0]); });
 }
 
+TEST(TokenizerMutation, normalizerTablesAreChecked) { // E4021
+  auto expectTables = [](const char *what, const std::function<void(schema::TokenizerT &)> &change) {
+    schema::TokenizerT tables = goldenTables("qwen2");
+    change(tables);
+    EXPECT_EQ(exercise(serialise(tables)), 4021) << what;
+  };
+  expectTables("class", [](schema::TokenizerT &t) { t.combining[0] = schema::CombiningRange(0x300, 0x301, 256); });
+  expectTables("part",
+               [](schema::TokenizerT &t) { t.decompositions[0] = schema::Decomposition(0xC0, 0x110000, 0, 0, 0); });
+  expectTables("code", [](schema::TokenizerT &t) { t.compositions[0] = schema::Composition(1, 2, 0x110000); });
+}
+
 TEST(TokenizerMutation, everyInstructionIsChecked) { // E4021
   using namespace schema;
   auto expectCode = [](const char *what, std::vector<RegexInst> code) {
@@ -106,7 +118,7 @@ TEST(TokenizerMutation, emptyMatch) {
 
 TEST(TokenizerMutation, flippedBits) {
   std::mt19937 random(1);
-  for (const char *name : {"deepseek-v3", "llama3"}) {
+  for (const char *name : {"deepseek-v3", "llama3", "qwen2"}) {
     std::vector<uint8_t> buffer = serialise(goldenTables(name));
     for (int round = 0; round < 600; ++round) {
       size_t at = random() % buffer.size();

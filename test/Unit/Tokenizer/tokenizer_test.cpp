@@ -112,6 +112,16 @@ TEST(Tokenizer, addedTokensInTwoPasses) {
   EXPECT_EQ(piecesOf(loaded, "abcdab"), (Pieces{"a", "bcd", "ab"}));
 }
 
+// Raw tokens are found before the text is normalised, the others after.
+TEST(Tokenizer, addedTokensAroundNormalizing) {
+  nlohmann::json file = miniTokenizer({});
+  file["normalizer"] = {{"type", "Sequence"}, {"normalizers", {{{"type", "NFC"}}}}};
+  file["added_tokens"] = {addedToken(200, "e\u0301"), addedToken(201, "KK")};
+  file["added_tokens"][1]["normalized"] = true;
+  LoadedTokenizer loaded(sourcesOf(file));
+  EXPECT_EQ(piecesOf(loaded, "e\u0301x\u212AK"), (Pieces{"e\u0301", "x", "KK"})); // U+212A is K in NFC
+}
+
 TEST(Tokenizer, addedTokenOptions) {
   nlohmann::json file = miniTokenizer({});
   file["added_tokens"] = {addedToken(200, "<l>"), addedToken(201, "<r>"), addedToken(202, "word")};
