@@ -29,6 +29,8 @@ static llvm::Expected<KernelSpec> classify(moray::lm::KernelClass klass, const K
     return classifyRouter(region);
   case Class::Permute:
     return classifyPermute(region);
+  case Class::Attention:
+    return classifyAttention(region);
   default:
     return llvm::createStringError("E3101: no emitter for kernels of class '" + stringifyKernelClass(klass) + "'");
   }
