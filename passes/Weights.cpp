@@ -81,7 +81,8 @@ void DerivedWeights::eraseUnused() {
     if (use->use_empty())
       use.erase();
   });
-  for (lm::WeightOp weight : llvm::make_early_inc_range(llvm::reverse(llvm::to_vector(module.getOps<lm::WeightOp>()))))
+  SmallVector<lm::WeightOp> all(module.getOps<lm::WeightOp>());
+  for (lm::WeightOp weight : llvm::reverse(all)) // what is derived stands behind its sources
     if (SymbolTable::symbolKnownUseEmpty(weight.getOperation(), module))
       symbols.erase(weight);
 }

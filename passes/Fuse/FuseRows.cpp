@@ -12,6 +12,20 @@ namespace moray {
 using namespace mlir;
 using namespace moray;
 
+/// Moves pure row ops down to their first user, so that what is computed early but needed late (the routed sum, which waits for the shared
+/// expert) can join the kernel that needs it.
+static void sinkRowOps(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block))) {
+    if (kernelClassOf(&op) != lm::KernelClass::Row || !isMemoryEffectFree(&op) || op.use_empty())
+      continue;
+    Operation *first = nullptr;
+    for (Operation *user : op.getUsers())
+      if (!first || user->isBeforeInBlock(first))
+        first = user;
+    op.moveBefore(first);
+  }
+}
+
 namespace {
 struct Group {
   RowDomain domain;
@@ -60,6 +74,7 @@ struct FuseRows : moray::impl::FuseRowsBase<FuseRows> {
   void runOnOperation() override {
     for (Block *block : programBlocks(getOperation())) {
       hoistSymbolValues(*block);
+      sinkRowOps(*block);
       for (const Group &group : groupRowOps(*block)) {
         formKernel(group.ops, lm::KernelClass::Row, group.domain);
         ++numKernels;

@@ -34,6 +34,17 @@ struct Projection {
 };
 } // namespace
 
+/// Replaces `part` by columns of `joined` from `offset` on; slices of it become slices of `joined`.
+static void takeColumns(OpBuilder &builder, Value part, Value joined, int64_t offset) {
+  for (Operation *user : llvm::make_early_inc_range(part.getUsers()))
+    if (auto slice = dyn_cast<lm::SliceOp>(user)) {
+      slice.getSourceMutable().assign(joined);
+      slice.setOffset(slice.getOffset() + offset);
+    }
+  if (!part.use_empty())
+    part.replaceAllUsesWith(lm::SliceOp::create(builder, part.getLoc(), part.getType(), joined, builder.getI64IntegerAttr(offset)));
+}
+
 /// Replaces `parts` (same source, in block order) by one linear where the first stands.
 static void merge(ArrayRef<Projection> parts, DerivedWeights &weights) {
   const Projection &first = parts.front();
@@ -55,10 +66,8 @@ static void merge(ArrayRef<Projection> parts, DerivedWeights &weights) {
     joined = lm::ScaledLinearOp::create(builder, loc, type, first.source, first.sourceScales, weight, scales, Value());
   else
     joined = lm::LinearOp::create(builder, loc, type, first.source, weight, Value());
-  for (auto [i, part] : llvm::enumerate(parts)) {
-    IntegerAttr offset = builder.getI64IntegerAttr(concatOffset(matrices, i, align));
-    part.result().replaceAllUsesWith(lm::SliceOp::create(builder, part.op->getLoc(), part.result().getType(), joined, offset));
-  }
+  for (auto [i, part] : llvm::enumerate(parts))
+    takeColumns(builder, part.result(), joined, concatOffset(matrices, i, align));
   for (const Projection &part : parts)
     part.op->erase();
 }
