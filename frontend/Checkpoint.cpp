@@ -278,8 +278,11 @@ Expected<GenerationConfig> readGenerationConfig(const Checkpoint &checkpoint, Wa
     Expected<std::vector<int64_t>> base = tokenIds(*config, key, checkpoint.configPath());
     if (!own || !base)
       return own ? base : own;
-    if (!own->empty() && !base->empty() && *own != *base)
-      warnings.add(file + ": " + key + " differs from config.json; generation_config.json is used");
+    // A list that adds ids is usual (end of turn beside end of text); one that lacks the id of config.json is not.
+    for (int64_t id : *base)
+      if (!own->empty() && std::find(own->begin(), own->end(), id) == own->end())
+        warnings.add(file + ": " + key + " lacks " + std::to_string(id) +
+                     " of config.json; generation_config.json is used");
     return own->empty() ? base : own;
   };
   Expected<std::vector<int64_t>> bos = take("bos_token_id"), eos = take("eos_token_id"), pad = take("pad_token_id");

@@ -72,7 +72,7 @@ private:
 };
 
 // generation_config.json of the checkpoint's directory merged over bos/eos of config.json (the file need not exist).
-// Lists whose members differ between the two files give a warning; generation_config wins.
+// An id of config.json that generation_config.json lacks gives a warning; generation_config.json wins.
 Expected<GenerationConfig> readGenerationConfig(const Checkpoint &checkpoint, Warnings &warnings);
 
 } // namespace moray::frontend

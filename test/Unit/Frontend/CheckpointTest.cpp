@@ -89,12 +89,10 @@ TEST_F(CheckpointTest, I2TensorNotInFile) {
 }
 
 TEST_F(CheckpointTest, I3TensorNotInIndexIsIgnored) {
-  dir.write(
-      "a.safetensors",
-      safetensors(
-          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
+  dir.write("a.safetensors", safetensors(
+                                 R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
           "u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
-          "xy"));
+                                 "xy"));
   writeIndex(R"({"t":"a.safetensors"})");
   Expected<Checkpoint> checkpoint = open();
   ASSERT_TRUE(checkpoint);
@@ -105,12 +103,10 @@ TEST_F(CheckpointTest, I3TensorNotInIndexIsIgnored) {
 
 TEST_F(CheckpointTest, I4IndexDecidesBetweenShards) {
   dir.write("a.safetensors", oneTensor("t", 'a'));
-  dir.write(
-      "b.safetensors",
-      safetensors(
-          R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
+  dir.write("b.safetensors", safetensors(
+                                 R"({"t":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},
           "u":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
-          "bu"));
+                                 "bu"));
   writeIndex(R"({"t":"a.safetensors","u":"b.safetensors"})");
   Expected<Checkpoint> checkpoint = open();
   ASSERT_TRUE(checkpoint);
@@ -168,7 +164,11 @@ TEST_F(CheckpointTest, GenerationDefaults) {
   EXPECT_EQ(both->temperature, 0.6);
   EXPECT_EQ(both->topP, 0.95);
   EXPECT_EQ(both->topK, 40);
-  ASSERT_EQ(warnings.all().size(), 1u); // eos differs between the files
+  EXPECT_TRUE(warnings.all().empty()); // more ends than config.json knows are usual
+
+  dir.write("generation_config.json", R"({"eos_token_id": 8})");
+  ASSERT_TRUE(readGenerationConfig(*open(), warnings));
+  EXPECT_EQ(warnings.all().size(), 1u);
 }
 
 TEST_F(CheckpointTest, GenerationConfigErrors) {
