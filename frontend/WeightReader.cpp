@@ -44,7 +44,11 @@ Error ValueScanner::at(int code, uint64_t index, const std::string &found, const
 }
 
 Status ValueScanner::scanCodes(const uint8_t *data, uint64_t count) {
+  // As in scanFloats: no branch in the common case, which is several gigabytes long.
+  bool bad = false;
   for (uint64_t i = 0; i < count; ++i)
+    bad |= (data[i] & 0x7F) == 0x7F;
+  for (uint64_t i = 0; bad && i < count; ++i)
     if ((data[i] & 0x7F) == 0x7F)
       return at(2301, i, "an FP8 NaN code", "finite E4M3 codes");
   return {};

@@ -1,4 +1,5 @@
 // config.json of every MLA family: values, derived numbers of the specification, defaults and refusals.
+#include "frontend/TensorInventory.h"
 #include "test/Unit/Frontend/ConfigFiles.h"
 
 using namespace moray::frontend;
@@ -251,6 +252,24 @@ TEST(ModelConfig, NotJson) {
   EXPECT_EQ(parseModelConfig("{", "config.json", warnings).error().code(), 2032);
   EXPECT_EQ(parseModelConfig("[]", "config.json", warnings).error().code(), 2037);
   EXPECT_EQ(parseModelConfig(R"({"a":1,"a":2})", "config.json", warnings).error().code(), 2033);
+}
+
+// Every key with a value of every other kind: an error or a configuration whose inventory can be formed, never a crash.
+TEST(ModelConfig, SurvivesOddValues) {
+  nlohmann::json config = nlohmann::json::parse(publishedConfig("deepseek-v3"));
+  const char *values[] = {"null",  "true", "-1",    "0",  "1",   "3", "1e300", "9223372036854775807",
+                          "\"x\"", "[]",   "[1,2]", "{}", "[[]]"};
+  unsigned accepted = 0;
+  for (const auto &item : config.items())
+    for (const char *value : values) {
+      nlohmann::json odd = config;
+      odd[item.key()] = nlohmann::json::parse(value);
+      Warnings warnings;
+      Expected<ModelConfig> parsed = parseModelConfig(odd.dump(), "config.json", warnings);
+      if (parsed && parsed->layers < 100)
+        accepted += static_cast<bool>(inventoryFromConfig(*parsed));
+    }
+  EXPECT_GT(accepted, 0u);
 }
 
 TEST(ModelConfig, ModulesToNotConvert) {

@@ -62,12 +62,10 @@ TEST_F(SafetensorsTest, S5HeaderIsNoObject) {
 }
 
 TEST_F(SafetensorsTest, S6DuplicateAndUnknownKeys) {
-  rejects(
-      safetensors(
-          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
-          R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
-          "x"),
-      2006, "a");
+  rejects(safetensors(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                      R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+                      "x"),
+          2006, "a");
   rejects(safetensors(R"({"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"), 2006, "dtype");
   rejects(safetensors(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"stride":[1]}})", "x"), 2006, "stride");
 }
@@ -150,9 +148,8 @@ TEST_F(SafetensorsTest, AcceptsZeroSizeAndScalars) {
 
 // The minimal file of the specification: a scale at an offset that is no multiple of 4.
 TEST_F(SafetensorsTest, ReadsUnalignedTensors) {
-  std::string header =
-      R"({"a":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},)"
-      R"("a_scale_inv":{"dtype":"F32","shape":[1,1],"data_offsets":[6,10]}})";
+  std::string header = R"({"a":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},)"
+                       R"("a_scale_inv":{"dtype":"F32","shape":[1,1],"data_offsets":[6,10]}})";
   header.resize(128, ' ');
   std::string bytes = safetensors(header, std::string_view("\x38\xB8\x7E\x01\x00\x80\x00\x00\x00\x3F", 10));
   ASSERT_EQ(bytes.size(), 146u);
@@ -169,6 +166,25 @@ TEST_F(SafetensorsTest, ReadsUnalignedTensors) {
   EXPECT_EQ(std::memcmp(*mapped, "\x38\xB8\x7E\x01\x00\x80", 6), 0);
   EXPECT_FALSE(file->read(*codes, 4, &value, 4)); // beyond the tensor
   EXPECT_EQ(file->read(*codes, 4, &value, 4).error().code(), 2040);
+}
+
+// Every single-bit change of a header is read without a crash, and what is accepted stays inside the file.
+TEST_F(SafetensorsTest, SurvivesBitFlips) {
+  std::string bytes =
+      safetensors(R"({"__metadata__":{"f":"pt"},"a":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]},)"
+                  R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                  "abcdefgh");
+  for (size_t bit = 0; bit < (bytes.size() - 8) * 8; ++bit) {
+    std::string mutated = bytes;
+    mutated[bit / 8] = static_cast<char>(mutated[bit / 8] ^ (1 << (bit % 8)));
+    Expected<SafetensorsFile> file = open(mutated);
+    if (!file)
+      continue;
+    for (const TensorInfo &tensor : file->tensors()) {
+      std::vector<uint8_t> data(tensor.bytes());
+      EXPECT_TRUE(file->read(tensor, 0, data.data(), data.size()));
+    }
+  }
 }
 
 TEST_F(SafetensorsTest, RefusesToMapAFileThatShrank) {
