@@ -35,6 +35,8 @@ Status Checker::checkName(const Name *name, const char *what, size_t index) cons
 }
 
 Status Checker::checkExpression(const flatbuffers::Vector<const ExprOp *> *ops, const char *what, size_t index) const {
+  if (!isAligned(ops))
+    return fail(kE4009, "the size expression of %s %zu is not aligned; compile the model again", what, index);
   uint64_t values[kSymbolCount];
   for (size_t i = 0; i < kSymbolCount; ++i)
     values[i] = root.symbols_max()->Get(static_cast<uint32_t>(i));
@@ -86,6 +88,8 @@ Status Checker::checkModel() const {
 }
 
 Status Checker::checkSymbols() const {
+  if (!isAligned(root.symbols_max()))
+    return fail(kE4009, "the bounds of the symbols are not aligned; compile the model again");
   if (sizeOf(root.symbols_max()) != kSymbolCount)
     return fail(kE4010, "there are bounds of %zu symbols, expected %zu; compile the model again",
                 sizeOf(root.symbols_max()), kSymbolCount);
@@ -164,6 +168,8 @@ Status Checker::checkWeights(uint64_t &weightSpan) const {
 }
 
 Status Checker::checkWeight(const Weight &weight, size_t index, uint64_t &weightSpan) const {
+  if (!isAligned(weight.dims()) || !isAligned(weight.offsets()) || !isAligned(weight.hashes()))
+    return fail(kE4009, "a table of weight %zu is not aligned; compile the model again", index);
   const size_t rank = sizeOf(weight.dims());
   if (!isKnown(weight.dtype()) || rank < 1 || rank > 4)
     return fail(kE4019,
@@ -208,6 +214,9 @@ Status Checker::checkOffsets(const Weight &weight, size_t index, uint64_t &weigh
 }
 
 Status Checker::checkProvenance() const {
+  // The tokenizer checks its tables itself, but relies on their alignment.
+  if (root.tokenizer() && !isAligned(root.tokenizer()->sets()))
+    return fail(kE4009, "the character sets of the tokenizer are not aligned; compile the model again");
   const Provenance *provenance = root.provenance();
   if (!provenance)
     return fail(kE4010, "the provenance is missing; compile the model again");

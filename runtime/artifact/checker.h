@@ -46,6 +46,11 @@ private:
 // Vectors may be absent in a FlatBuffer: absent is empty.
 template <typename T> size_t sizeOf(const flatbuffers::Vector<T> *vector) { return vector ? vector->size() : 0; }
 
+// The verifier looks at the alignment of a vector's length alone; elements of eight bytes may lie between their places.
+template <typename T> bool isAligned(const flatbuffers::Vector<T> *vector) {
+  return !vector || reinterpret_cast<uintptr_t>(vector->Data()) % 8 == 0;
+}
+
 template <typename E> bool isKnown(E value) {
   return static_cast<unsigned>(value) >= static_cast<unsigned>(E::MIN) &&
          static_cast<unsigned>(value) <= static_cast<unsigned>(E::MAX);

@@ -1,4 +1,5 @@
 // The outer shell of an artifact: preamble, versions, sections, hashes; and what a model tells about itself.
+#include "runtime/base/mapped_memory.h"
 #include "runtime_test.h"
 #include <cstring>
 
@@ -134,6 +135,15 @@ TEST(Artifact, DamagedWeightsAreFoundOnRequest) {
   options.verify_weights = 1;
   moray_model *model = nullptr;
   EXPECT_FAILS(moray_model_load(temp.path(), &options, &model), "E4020", "layer_seed");
+}
+
+TEST(Artifact, CodeThatCannotBeMapped) {
+  const TempFile temp(ToyArtifact().serialize());
+  moray::rt::MappedFile file;
+  ASSERT_TRUE(file.open(temp.path()).ok());
+  moray::rt::Mapping code;
+  const moray::rt::Status status = file.mapExecutable(1, 64, code); // not at a page
+  EXPECT_NE(std::string(moray_status_message(status.get())).find("error[E5015]: cannot map"), std::string::npos);
 }
 
 TEST(Artifact, NullArgumentsAndForeignStructs) {
