@@ -8,6 +8,7 @@
 #include "dialects/Dialects.h"
 #include "frontend/Import.h"
 #include "moray-compile/CheckpointWeights.h"
+#include "moray-compile/Errors.h"
 
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/FileSystem.h"
@@ -39,7 +40,6 @@ private:
   int dump(Phase phase);
   int finish();
   void report(Phase phase);
-  int fail(llvm::Error error);
   bool usesPowerScales() const { return model.config.quantization && model.config.quantization->ue8m0; }
 
   const CompileRequest &request;
@@ -61,22 +61,6 @@ uint64_t peakMemoryBytes() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-// Exit code of an "Ennnn: ..." text: model input, files and space, or a fault of the compiler itself.
-int exitCodeOf(llvm::StringRef code) {
-  if (code.starts_with("E2"))
-    return kExitModel;
-  return code.starts_with("E341") ? kExitResources : kExitInternal;
-}
-
-int Compilation::fail(llvm::Error error) {
-  progress.clear();
-  std::string message = llvm::toString(std::move(error));
-  auto [code, text] = llvm::StringRef(message).split(": ");
-  if (code.size() != 5 || code[0] != 'E')
-    return tools::fail("E3001", message, "report this with the command line", kExitInternal);
-  return tools::fail(code.str().c_str(), text.str(), "", exitCodeOf(code));
 }
 
 // Ends a phase: notes and prints its time, and dumps the module if wanted.
@@ -127,14 +111,13 @@ int Compilation::runPasses(Phase phase) {
   buildPipeline(manager, options, static_cast<Phase>(static_cast<int>(phase) - 1), phase);
   if (succeeded(manager.run(*model.module)))
     return kExitOk;
-  return tools::fail("E3002", "phase '" + stringifyPhase(phase).str() + "' failed; the messages above say why",
-                     "report this with the output of --dump-compilation-phases-to", kExitInternal);
+  return reportFault("phase '" + stringifyPhase(phase).str() + "' failed; the messages above say why");
 }
 
 int Compilation::generateCode() {
   llvm::Expected<codegen::CompiledCode> compiled = codegen::compileCode(*model.module, request.code);
   if (!compiled)
-    return fail(compiled.takeError());
+    return reportError(compiled.takeError());
   code = std::move(*compiled);
   return kExitOk;
 }
@@ -156,8 +139,10 @@ int Compilation::package() {
   };
   options.progress = onProgress;
   llvm::Expected<uint64_t> size = codegen::packageArtifact(*model.module, code, std::move(options), request.output);
-  if (!size)
-    return fail(size.takeError());
+  if (!size) {
+    progress.clear();
+    return reportError(size.takeError());
+  }
   artifactBytes = *size;
   return checkArtifact();
 }
@@ -168,8 +153,7 @@ int Compilation::checkArtifact() {
   if (loadModel(request.output, /*verifyWeights=*/false, loaded) == kExitOk)
     return kExitOk;
   llvm::sys::fs::remove(request.output);
-  return tools::fail("E3003", "the runtime refuses the artifact that was just written; it has been removed",
-                     "report this with the message above", kExitInternal);
+  return reportFault("the runtime refuses the artifact that was just written; it has been removed");
 }
 
 int Compilation::finish() {
