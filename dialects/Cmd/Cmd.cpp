@@ -74,9 +74,10 @@ LogicalResult ProgramOp::verify() {
   if (getKind() != ProgramKind::Layer && getBody().front().getNumArguments() != 0)
     return emitOpError("has parameters, but only layer programs take them");
   for (BufferOp buffer : getBody().front().getOps<BufferOp>())
-    if (buffer.getFirst() && (*buffer.getFirst() > *buffer.getLast() || *buffer.getLast() >= static_cast<uint64_t>(commands)))
-      return buffer.emitOpError() << "has the lifetime [" << *buffer.getFirst() << ", " << *buffer.getLast() << "] in a program of "
-                                  << commands << " commands";
+    if (buffer.getFirst() &&
+        (*buffer.getFirst() > *buffer.getLast() || *buffer.getLast() >= static_cast<uint64_t>(commands)))
+      return buffer.emitOpError() << "has the lifetime [" << *buffer.getFirst() << ", " << *buffer.getLast()
+                                  << "] in a program of " << commands << " commands";
   return success();
 }
 
@@ -94,7 +95,8 @@ LogicalResult LaunchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!kernel)
     return emitOpError() << "refers to " << getKernelAttr() << ", which is no cmd.kernel";
   if (static_cast<int64_t>(getArgs().size()) != operandCount(kernel))
-    return emitOpError() << "passes " << getArgs().size() << " buffers, but " << getKernelAttr() << " takes " << operandCount(kernel);
+    return emitOpError() << "passes " << getArgs().size() << " buffers, but " << getKernelAttr() << " takes "
+                         << operandCount(kernel);
   return success();
 }
 
@@ -103,6 +105,7 @@ LogicalResult CallOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!program || program.getKind() != ProgramKind::Layer)
     return emitOpError() << "refers to " << getCalleeAttr() << ", which is no layer program";
   if (program.getBody().front().getArgumentTypes() != getArgs().getTypes())
-    return emitOpError() << "passes " << getArgs().getTypes() << ", expected " << program.getBody().front().getArgumentTypes();
+    return emitOpError() << "passes " << getArgs().getTypes() << ", expected "
+                         << program.getBody().front().getArgumentTypes();
   return getCount() > 0 ? success() : emitOpError("has an empty layer range");
 }

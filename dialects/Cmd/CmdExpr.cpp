@@ -56,8 +56,9 @@ private:
     int64_t number;
     OptionalParseResult literal = parser.parseOptionalInteger(number);
     if (literal.has_value())
-      return failed(*literal) || number < 0 ? ParseResult(parser.emitError(parser.getCurrentLocation(), "expected a number >= 0"))
-                                            : emit(ExprAttr::Const, number);
+      return failed(*literal) || number < 0
+                 ? ParseResult(parser.emitError(parser.getCurrentLocation(), "expected a number >= 0"))
+                 : emit(ExprAttr::Const, number);
     if (succeeded(parser.parseOptionalLParen()))
       return failure(parseSum() || parser.parseRParen());
     StringRef name;
@@ -66,10 +67,12 @@ private:
       return failure();
     for (auto [function, kind] : kFunctions)
       if (name == function)
-        return failure(parser.parseLParen() || parseSum() || parser.parseComma() || parseSum() || parser.parseRParen() || emit(kind));
+        return failure(parser.parseLParen() || parseSum() || parser.parseComma() || parseSum() ||
+                       parser.parseRParen() || emit(kind));
     const StringRef *symbol = llvm::find(kSymbols, name);
     if (symbol == std::end(kSymbols))
-      return parser.emitError(location) << "unknown symbol '" << name << "', expected one of T B N P C rows decode seqs outs";
+      return parser.emitError(location) << "unknown symbol '" << name
+                                        << "', expected one of T B N P C rows decode seqs outs";
     return emit(ExprAttr::Symbol, symbol - std::begin(kSymbols));
   }
 

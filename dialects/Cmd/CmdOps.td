@@ -92,7 +92,7 @@ def Cmd_ProgramOp : Cmd_Op<"program", [Symbol, IsolatedFromAbove, SingleBlock, N
     ```mlir
     cmd.program @dense layer {
     ^bb0(%h: !cmd.buffer<f32>):
-      %t = cmd.buffer #cmd.expr<T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
+      %t = cmd.buffer <T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
       %w = cmd.weight @dense.in_norm : !cmd.buffer<bf16>
       cmd.launch @row_0(%h, %w, %t) : !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<f32>
       cmd.launch @row_1(%t, %h) : !cmd.buffer<f32>, !cmd.buffer<f32>
@@ -105,17 +105,17 @@ def Cmd_ProgramOp : Cmd_Op<"program", [Symbol, IsolatedFromAbove, SingleBlock, N
   let hasVerifier = 1;
 }
 
-def Cmd_BufferOp : Cmd_Op<"buffer", [HasParent<"ProgramOp">, MemoryEffects<[MemAlloc]>]> {
+def Cmd_BufferOp : Cmd_Op<"buffer", [HasParent<"ProgramOp">]> {
   let summary = "Local memory of a program";
   let description = [{
     `lifetime [first, last]` are numbers of the program's commands (launch, call, copy) in order: the first write and the last use.
 
     ```mlir
-    %t = cmd.buffer #cmd.expr<T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
+    %t = cmd.buffer <T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
     ```
   }];
   let arguments = (ins Cmd_ExprAttr:$bytes, OptionalAttr<I64Attr>:$first, OptionalAttr<I64Attr>:$last);
-  let results = (outs Cmd_BufferType:$result);
+  let results = (outs Res<Cmd_BufferType, "", [MemAlloc]>:$result);
   let assemblyFormat = "$bytes (`lifetime` `[` $first^ `,` $last `]`)? attr-dict `:` type($result)";
 }
 
@@ -180,7 +180,7 @@ def Cmd_CopyOp : Cmd_Op<"copy", [HasParent<"ProgramOp">, TypesMatchWith<"target 
   let summary = "Copies bytes between buffers";
   let description = [{
     ```mlir
-    cmd.copy %a to %b bytes #cmd.expr<T * 1024> : !cmd.buffer<f32>
+    cmd.copy %a to %b bytes <T * 1024> : !cmd.buffer<f32>
     ```
   }];
   let arguments = (ins Cmd_BufferType:$source, Cmd_BufferType:$target, Cmd_ExprAttr:$bytes);

@@ -1,4 +1,5 @@
-// E4M3 codes and block scales as plain arithmetic (spec fp8.md 1, 7): what recipes mean, for the packager and for writers of checkpoints.
+// E4M3 codes and block scales as plain arithmetic (spec fp8.md 1, 7): what recipes mean, for the packager and for
+// writers of checkpoints.
 #ifndef MORAY_DIALECTS_LM_FP8_H
 #define MORAY_DIALECTS_LM_FP8_H
 

@@ -5,7 +5,9 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/Interfaces/FunctionImplementation.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moray::lm;
@@ -40,10 +42,25 @@ void LMDialect::initialize() {
 
 static RankedTensorType tensorOf(Value value) { return dyn_cast<RankedTensorType>(value.getType()); }
 
+LogicalResult moray::lm::verifyActivation(Operation *op, Value value, StringRef what) {
+  if (widthOf(value) < 0 || !tensorOf(value).isDynamicDim(0))
+    return op->emitOpError() << what << " is " << value.getType()
+                             << ", expected [rows, width] with a dynamic number of rows and a static width";
+  return success();
+}
+
 LogicalResult moray::lm::verifyActivation(Operation *op, Value value, StringRef what, int64_t width) {
-  RankedTensorType type = tensorOf(value);
-  if (!type || type.getRank() != 2 || !type.isDynamicDim(0) || type.getDimSize(1) != width)
+  if (failed(verifyActivation(op, value, what)))
+    return failure();
+  if (widthOf(value) != width)
     return op->emitOpError() << what << " is " << value.getType() << ", expected tensor<?x" << width << "x..>";
+  return success();
+}
+
+LogicalResult moray::lm::verifyVector(Operation *op, Value value, StringRef what) {
+  RankedTensorType type = tensorOf(value);
+  if (!type || type.getRank() != 1 || !type.isDynamicDim(0))
+    return op->emitOpError() << what << " is " << value.getType() << ", expected rank 1 with a dynamic size";
   return success();
 }
 
@@ -94,6 +111,8 @@ SmallVector<FlatSymbolRefAttr> WeightOp::getRecipeSources() {
 }
 
 LogicalResult WeightOp::verify() {
+  if (!getTensorType().hasStaticShape() || getTensorType().getRank() < 1 || getTensorType().getRank() > 3)
+    return emitOpError() << "is declared as " << getType() << ", expected a static shape of rank 1 to 3";
   if (getSource().has_value() == getRecipeAttr().operator bool())
     return emitOpError("needs either a source (`from`) or a recipe");
   if (getRecipeAttr() && getRecipeSources().empty())
@@ -106,6 +125,94 @@ LogicalResult WeightOp::verify() {
     if (source->contains("{e}") && getTensorType().getRank() != 3)
       return emitOpError() << "source \"" << *source << "\" names experts, expected a tensor of rank 3";
   }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Recipes
+//===----------------------------------------------------------------------===//
+
+/// Rows of a weight, and its type with another number of rows: the second-last dimension, or the only one.
+static int64_t rowsOf(RankedTensorType type) { return type.getDimSize(std::max<int64_t>(type.getRank() - 2, 0)); }
+static RankedTensorType withRows(RankedTensorType type, int64_t rows) {
+  SmallVector<int64_t> shape(type.getShape());
+  shape[std::max<int64_t>(type.getRank() - 2, 0)] = rows;
+  return type.clone(shape);
+}
+
+/// The type that a recipe over sources of these types gives, when the weight is declared as `declared`; null when it
+/// cannot be applied.
+static RankedTensorType typeOfRecipe(Attribute recipe, ArrayRef<RankedTensorType> sources, RankedTensorType declared) {
+  RankedTensorType first = sources.front();
+  auto blocks = [&] {
+    SmallVector<int64_t> shape(first.getShape());
+    for (int64_t &dim : MutableArrayRef(shape).take_back(2))
+      dim = blocksOf(dim);
+    return RankedTensorType::get(shape, Float32Type::get(first.getContext()));
+  };
+  bool dense = !isa<Float8E4M3FNType>(first.getElementType());
+  return TypeSwitch<Attribute, RankedTensorType>(recipe)
+      .Case([&](ConcatAttr attr) -> RankedTensorType {
+        int64_t rows = 0;
+        for (RankedTensorType part : sources) {
+          if (attr.getAlign() < 1 || withRows(part, 1) != withRows(first, 1))
+            return {};
+          rows = llvm::alignTo(rows, attr.getAlign()) + rowsOf(part);
+        }
+        return withRows(first, rows);
+      })
+      .Case([&](SliceRowsAttr attr) -> RankedTensorType {
+        if (attr.getOffset() < 0 || attr.getSize() < 1 || attr.getOffset() > rowsOf(first) - attr.getSize())
+          return {};
+        return withRows(first, attr.getSize());
+      })
+      .Case([&](PadRowsAttr) {
+        return rowsOf(declared) < rowsOf(first) ? RankedTensorType() : withRows(first, rowsOf(declared));
+      })
+      .Case([&](QuantizeCodesAttr) -> RankedTensorType {
+        if (!dense || first.getRank() < 2)
+          return {};
+        return RankedTensorType::get(first.getShape(), Float8E4M3FNType::get(first.getContext()));
+      })
+      .Case([&](QuantizeScalesAttr) { return dense && first.getRank() >= 2 ? blocks() : RankedTensorType(); })
+      .Case([&](DequantizeAttr) -> RankedTensorType {
+        if (dense || first.getRank() < 2 || sources[1] != blocks() || isa<Float8E4M3FNType>(declared.getElementType()))
+          return {};
+        return RankedTensorType::get(first.getShape(), declared.getElementType());
+      });
+}
+
+/// Whether `target` is reached by following recipes from `weight`.
+static bool derivesFrom(SymbolTableCollection &symbols, WeightOp weight, WeightOp target,
+                        llvm::SmallPtrSetImpl<Operation *> &seen) {
+  if (!weight || !seen.insert(weight).second)
+    return false;
+  return llvm::any_of(weight.getRecipeSources(), [&](FlatSymbolRefAttr name) {
+    auto source = symbols.lookupNearestSymbolFrom<WeightOp>(weight->getParentOp(), name);
+    return source == target || derivesFrom(symbols, source, target, seen);
+  });
+}
+
+LogicalResult WeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  SmallVector<RankedTensorType> types;
+  for (FlatSymbolRefAttr name : getRecipeSources()) {
+    auto source = symbols.lookupNearestSymbolFrom<WeightOp>((*this)->getParentOp(), name);
+    if (!source)
+      return emitOpError() << "has a recipe over " << name << ", which is no lm.weight";
+    if (source.getPerLayer() != getPerLayer())
+      return emitOpError() << "and its source " << name << " must both be per_layer or both not";
+    types.push_back(source.getTensorType());
+  }
+  if (types.empty())
+    return success();
+  RankedTensorType type = typeOfRecipe(getRecipeAttr(), types, getTensorType());
+  if (!type)
+    return emitOpError() << "has the recipe " << getRecipeAttr() << ", which does not fit the types of its sources";
+  if (type != getTensorType())
+    return emitOpError() << "is declared as " << getType() << ", but its recipe gives " << type;
+  llvm::SmallPtrSet<Operation *, 8> seen;
+  if (derivesFrom(symbols, *this, *this, seen))
+    return emitOpError("has a recipe that leads back to itself");
   return success();
 }
 
@@ -126,13 +233,11 @@ LogicalResult WeightOfOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 template <typename FuncOp> static ParseResult parseFunc(OpAsmParser &parser, OperationState &result) {
   auto buildType = [](Builder &builder, ArrayRef<Type> arguments, ArrayRef<Type> results,
-                      function_interface_impl::VariadicFlag, std::string &) {
-    return builder.getFunctionType(arguments, results);
-  };
-  return function_interface_impl::parseFunctionOp(parser, result, /*allowVariadic=*/false,
-                                                  FuncOp::getFunctionTypeAttrName(result.name), buildType,
-                                                  FuncOp::getArgAttrsAttrName(result.name),
-                                                  FuncOp::getResAttrsAttrName(result.name));
+                      function_interface_impl::VariadicFlag,
+                      std::string &) { return builder.getFunctionType(arguments, results); };
+  return function_interface_impl::parseFunctionOp(
+      parser, result, /*allowVariadic=*/false, FuncOp::getFunctionTypeAttrName(result.name), buildType,
+      FuncOp::getArgAttrsAttrName(result.name), FuncOp::getResAttrsAttrName(result.name));
 }
 
 template <typename FuncOp> static void printFunc(OpAsmPrinter &printer, FuncOp op) {
@@ -178,9 +283,11 @@ LogicalResult CallOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!layer)
     return emitOpError() << "refers to " << getCalleeAttr() << ", which is no lm.layer";
   if (getFirst() < 0 || getCount() < 1)
-    return emitOpError() << "has the layer range [" << getFirst() << ", " << getCount() << "], expected first >= 0 and count >= 1";
+    return emitOpError() << "has the layer range [" << getFirst() << ", " << getCount()
+                         << "], expected first >= 0 and count >= 1";
   if (getInputs().getTypes() != TypeRange(layer.getArgumentTypes().drop_front()))
-    return emitOpError() << "passes " << getInputs().getTypes() << ", expected " << layer.getArgumentTypes().drop_front();
+    return emitOpError() << "passes " << getInputs().getTypes() << ", expected "
+                         << layer.getArgumentTypes().drop_front();
   if (getOutputs().getTypes() != TypeRange(layer.getResultTypes()))
     return emitOpError() << "yields " << getOutputs().getTypes() << ", expected " << layer.getResultTypes();
   return success();
@@ -191,7 +298,8 @@ LogicalResult KernelOp::verify() {
     return emitOpError("needs a positive number of slots per row (`of`) exactly for the domain slots");
   Block &block = getBody().front();
   if (block.getArgumentTypes() != getInputs().getTypes())
-    return emitOpError() << "has region arguments " << block.getArgumentTypes() << ", expected " << getInputs().getTypes();
+    return emitOpError() << "has region arguments " << block.getArgumentTypes() << ", expected "
+                         << getInputs().getTypes();
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
   if (!yield)
     return emitOpError("must end with lm.yield");

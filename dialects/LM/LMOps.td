@@ -18,7 +18,7 @@ class LM_Op<string mnemonic, list<Trait> traits = []> : Op<LM_Dialect, mnemonic,
 // Weights
 //===----------------------------------------------------------------------===//
 
-def LM_WeightOp : LM_Op<"weight", [Symbol, HasParent<"::mlir::ModuleOp">]> {
+def LM_WeightOp : LM_Op<"weight", [Symbol, HasParent<"::mlir::ModuleOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "A weight symbol: shape, element type and where its bytes come from";
   let description = [{
     Stored weights name a tensor of the checkpoint: `{l}` stands for the layer, `{l+1}` for the next one, `{e}` for the expert (then the leading
@@ -99,7 +99,13 @@ def LM_ProgramOp : LM_FuncOp<"program"> {
 
     ```mlir
     lm.program @step(%tokens: tensor<?xi32>, %rows: !lm.rows, %kv: !mla.cache<64, 16, page = 64, f32>, %outs: tensor<?xi32>)
-        -> tensor<?x4096xf32> attributes {lm.kind = #lm<program_kind step>} { ... }
+        -> tensor<?x4096xf32> attributes {lm.kind = #lm<program_kind step>} {
+      %w = lm.weight_of @embed : tensor<4096x256xbf16>
+      %h = lm.embed %tokens, %w : tensor<?xi32>, tensor<4096x256xbf16> -> tensor<?x256xf32>
+      %o = lm.gather_rows %h, %outs : tensor<?x256xf32>, tensor<?xi32> -> tensor<?x256xf32>
+      %z = lm.linear %o, %w : (tensor<?x256xf32>, tensor<4096x256xbf16>) -> tensor<?x4096xf32>
+      lm.return %z : tensor<?x4096xf32>
+    }
     ```
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<FunctionType>:$function_type,

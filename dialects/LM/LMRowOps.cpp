@@ -8,33 +8,40 @@ static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(va
 
 /// Operand and result have the same rank-2 shape.
 static LogicalResult verifySameWidth(Operation *op, Value operand, StringRef what, Value result) {
-  if (failed(verifyActivation(op, result, "result", shapeOf(result).size() == 2 ? widthOf(result) : -1)))
+  if (failed(verifyActivation(op, result, "result")))
     return failure();
   return verifyActivation(op, operand, what, widthOf(result));
 }
 
-/// `indices` is a vector of row numbers.
-static LogicalResult verifyIndices(Operation *op, Value indices) {
-  if (shapeOf(indices).size() != 1)
-    return op->emitOpError() << "indices are " << indices.getType() << ", expected tensor<?xi32>";
+/// Both hold elements of one type: the op moves values without rounding.
+static LogicalResult verifySameElement(Operation *op, Value source, Value result) {
+  Type from = cast<RankedTensorType>(source.getType()).getElementType(),
+       to = cast<RankedTensorType>(result.getType()).getElementType();
+  if (from != to)
+    return op->emitOpError() << "moves " << from << " to " << to << ", expected one element type (round by lm.cast)";
   return success();
 }
 
 LogicalResult EmbedOp::verify() {
   if (shapeOf(getWeight()).size() != 2)
     return emitOpError() << "weight is " << getWeight().getType() << ", expected [vocabulary, hidden]";
-  if (failed(verifyIndices(*this, getTokens())))
+  if (failed(verifyVector(*this, getTokens(), "tokens")))
     return failure();
   return verifyActivation(*this, getResult(), "result", shapeOf(getWeight())[1]);
 }
 
 LogicalResult GatherRowsOp::verify() {
-  if (failed(verifyIndices(*this, getIndices())))
+  if (failed(verifyVector(*this, getIndices(), "indices")) ||
+      failed(verifySameWidth(*this, getSource(), "source", getResult())))
     return failure();
-  return verifySameWidth(*this, getSource(), "source", getResult());
+  return verifySameElement(*this, getSource(), getResult());
 }
 
 LogicalResult SliceOp::verify() {
+  if (failed(verifyActivation(*this, getSource(), "source")) ||
+      failed(verifyActivation(*this, getResult(), "result")) ||
+      failed(verifySameElement(*this, getSource(), getResult())))
+    return failure();
   int64_t offset = getOffset(), size = widthOf(getResult()), width = widthOf(getSource());
   if (offset < 0 || offset > width - size)
     return emitOpError() << "takes columns [" << offset << ", " << offset + size << ") of " << width;
@@ -42,13 +49,27 @@ LogicalResult SliceOp::verify() {
 }
 
 OpFoldResult SliceOp::fold(FoldAdaptor) {
-  return getSource().getType() == getType() ? OpFoldResult(getSource()) : OpFoldResult();
+  if (getSource().getType() == getType())
+    return getSource();
+  // Columns of columns: read the outer source.
+  if (auto outer = getSource().getDefiningOp<SliceOp>()) {
+    setOffset(getOffset() + outer.getOffset());
+    getSourceMutable().assign(outer.getSource());
+    return getResult();
+  }
+  return {};
 }
 
 LogicalResult CastOp::verify() { return verifySameWidth(*this, getSource(), "source", getResult()); }
 
 OpFoldResult CastOp::fold(FoldAdaptor) {
-  return getSource().getType() == getType() ? OpFoldResult(getSource()) : OpFoldResult();
+  if (getSource().getType() == getType())
+    return getSource();
+  // Widening is exact, so going there and back changes nothing.
+  auto inner = getSource().getDefiningOp<CastOp>();
+  if (inner && inner.getSource().getType() == getType() && inner.getType().getElementType().isF32())
+    return inner.getSource();
+  return {};
 }
 
 LogicalResult AddOp::verify() {
@@ -73,6 +94,8 @@ LogicalResult RmsNormOp::verify() {
 
 LogicalResult RopeTableOp::verify() {
   int64_t pairs = getInvFreq().size();
+  if (pairs == 0)
+    return emitOpError("inv_freq is empty");
   if (failed(verifyActivation(*this, getCos(), "cos", pairs)))
     return failure();
   return verifyActivation(*this, getSin(), "sin", pairs);
@@ -80,6 +103,8 @@ LogicalResult RopeTableOp::verify() {
 
 LogicalResult RopeOp::verify() {
   if (failed(verifySameWidth(*this, getSource(), "source", getResult())))
+    return failure();
+  if (failed(verifyActivation(*this, getCos(), "cos")))
     return failure();
   int64_t rope = 2 * widthOf(getCos()), headDim = getHeadDim();
   if (headDim <= 0 || widthOf(getSource()) % headDim != 0)
@@ -91,21 +116,25 @@ LogicalResult RopeOp::verify() {
 
 LogicalResult QuantizeOp::verify() {
   int64_t width = widthOf(getSource());
-  if (failed(verifyActivation(*this, getCodes(), "codes", width)))
+  if (failed(verifyActivation(*this, getSource(), "source")) ||
+      failed(verifyActivation(*this, getCodes(), "codes", width)))
     return failure();
   return verifyActivation(*this, getScales(), "scales", blocksOf(width));
 }
 
 LogicalResult SampleOp::verify() {
-  if (shapeOf(getParams()).size() != 2 || shapeOf(getParams())[1] != 24)
-    return emitOpError() << "params are " << getParams().getType() << ", expected tensor<?x24xui8> (moray_sample_params)";
-  return verifyIndices(*this, getResult());
+  if (failed(verifyActivation(*this, getLogits(), "logits")))
+    return failure();
+  if (widthOf(getParams()) != 24)
+    return emitOpError() << "params are " << getParams().getType()
+                         << ", expected tensor<?x24xui8> (moray_sample_params)";
+  return verifyVector(*this, getResult(), "result");
 }
 
 LogicalResult LogProbOp::verify() {
-  if (shapeOf(getResult()).size() != 1)
-    return emitOpError() << "result is " << getResult().getType() << ", expected tensor<?xf32>";
-  return verifyIndices(*this, getTargets());
+  if (failed(verifyActivation(*this, getLogits(), "logits")) || failed(verifyVector(*this, getResult(), "result")))
+    return failure();
+  return verifyVector(*this, getTargets(), "targets");
 }
 
 /// [rows, K] x [O, K] -> [rows, O], bias [O].
@@ -127,5 +156,6 @@ LogicalResult ScaledLinearOp::verify() {
   bool codes = isa<Float8E4M3FNType>(cast<RankedTensorType>(getSource().getType()).getElementType());
   if (codes != static_cast<bool>(getSourceScales()))
     return emitOpError("needs source scales (`by`) exactly when the source is f8E4M3FN");
-  return codes ? verifyActivation(*this, getSourceScales(), "source scales", blocksOf(widthOf(getSource()))) : success();
+  return codes ? verifyActivation(*this, getSourceScales(), "source scales", blocksOf(widthOf(getSource())))
+               : success();
 }

@@ -36,9 +36,11 @@ void MLADialect::initialize() {
       >();
 }
 
-static LogicalResult verifyCache(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope, int64_t page, Type element) {
+static LogicalResult verifyCache(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope,
+                                 int64_t page, Type element) {
   if (latent <= 0 || rope <= 0 || rope % 2 != 0)
-    return emitError() << "cache has latent " << latent << " and rope " << rope << ", expected positive sizes and an even rope";
+    return emitError() << "cache has latent " << latent << " and rope " << rope
+                       << ", expected positive sizes and an even rope";
   if (page <= 0 || page % 16 != 0)
     return emitError() << "cache has pages of " << page << " tokens, expected a multiple of 16";
   if (!element.isF32() && !element.isBF16())
@@ -46,18 +48,20 @@ static LogicalResult verifyCache(function_ref<InFlightDiagnostic()> emitError, i
   return success();
 }
 
-LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope, int64_t page, Type element) {
+LogicalResult CacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope,
+                                int64_t page, Type element) {
   return verifyCache(emitError, latent, rope, page, element);
 }
-LogicalResult LayerCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope, int64_t page, Type element) {
+LogicalResult LayerCacheType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t latent, int64_t rope,
+                                     int64_t page, Type element) {
   return verifyCache(emitError, latent, rope, page, element);
 }
 
 LogicalResult LayerCacheOp::verify() {
   CacheType cache = getCache().getType();
   LayerCacheType layer = getType();
-  if (cache.getLatent() != layer.getLatent() || cache.getRope() != layer.getRope() || cache.getPage() != layer.getPage() ||
-      cache.getElementType() != layer.getElementType())
+  if (cache.getLatent() != layer.getLatent() || cache.getRope() != layer.getRope() ||
+      cache.getPage() != layer.getPage() || cache.getElementType() != layer.getElementType())
     return emitOpError() << "yields " << layer << " from " << cache;
   return success();
 }
@@ -70,9 +74,11 @@ LogicalResult AppendOp::verify() {
 }
 
 /// kv_b is [A (n + v), c] with matching scales.
-static LogicalResult verifyKvB(Operation *op, Value kvB, Value scales, int64_t heads, int64_t nope, int64_t value, int64_t latent) {
+static LogicalResult verifyKvB(Operation *op, Value kvB, Value scales, int64_t heads, int64_t nope, int64_t value,
+                               int64_t latent) {
   if (heads <= 0 || nope <= 0 || value <= 0)
-    return op->emitOpError() << "has heads " << heads << ", nope " << nope << ", value " << value << ", expected positive numbers";
+    return op->emitOpError() << "has heads " << heads << ", nope " << nope << ", value " << value
+                             << ", expected positive numbers";
   if (failed(verifyShape(op, kvB, "kv_b", {heads * (nope + value), latent})))
     return failure();
   return verifyScales(op, kvB, scales, "kv_b");
@@ -95,15 +101,20 @@ LogicalResult AbsorbQueryOp::verify() {
   int64_t latent = type.getDimSize(1);
   if (failed(verifyKvB(*this, getKvB(), getKvBScales(), getHeads(), getNope(), getValue(), latent)))
     return failure();
+  if (failed(verifyActivation(*this, getQuery(), "query")))
+    return failure();
   int64_t rope = widthOf(getQuery()) / static_cast<int64_t>(getHeads()) - static_cast<int64_t>(getNope());
   if (rope < 0 || failed(verifyActivation(*this, getQuery(), "query", getHeads() * (getNope() + rope))))
-    return emitOpError() << "query is " << getQuery().getType() << ", expected " << getHeads() << " heads of nope + rope";
+    return emitOpError() << "query is " << getQuery().getType() << ", expected " << getHeads()
+                         << " heads of nope + rope";
   return verifyActivation(*this, getResult(), "result", getHeads() * latent);
 }
 
 LogicalResult LatentAttentionOp::verify() {
   LayerCacheType cache = getCache().getType();
   int64_t heads = getHeads();
+  if (failed(verifyActivation(*this, getQuery(), "query")))
+    return failure();
   if (heads <= 0 || widthOf(getQuery()) % heads != 0 || widthOf(getQuery()) / heads < cache.getRope())
     return emitOpError() << "query is " << getQuery().getType() << ", expected " << heads << " heads that end in rope "
                          << cache.getRope();

@@ -32,15 +32,16 @@ void MoEDialect::initialize() {
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
-LogicalResult RouterAttr::verify(function_ref<InFlightDiagnostic()> emitError, Scoring scoring, Method method, int64_t groups, int64_t keep,
-                                 int64_t top, bool, FloatAttr scale) {
+LogicalResult RouterAttr::verify(function_ref<InFlightDiagnostic()> emitError, Scoring scoring, Method method,
+                                 int64_t groups, int64_t keep, int64_t top, bool, FloatAttr scale) {
   if (groups < 1 || keep < 1 || keep > groups || top < 1)
     return emitError() << "router has groups " << groups << ", keep " << keep << ", top " << top
                        << ", expected 1 <= keep <= groups and top >= 1";
   if (method == Method::Greedy && groups != 1)
     return emitError() << "router method greedy has no groups, found " << groups;
   if ((method == Method::NoauxTc) != (scoring == Scoring::Sigmoid))
-    return emitError() << "router method " << stringifyMethod(method) << " does not go with scoring " << stringifyScoring(scoring);
+    return emitError() << "router method " << stringifyMethod(method) << " does not go with scoring "
+                       << stringifyScoring(scoring);
   return scale.getType().isF32() ? success() : emitError() << "router scale must be f32";
 }
 
@@ -50,8 +51,9 @@ LogicalResult RouteOp::verify() {
     return emitOpError() << "weight is " << getWeight().getType() << ", expected [experts, hidden]";
   int64_t experts = shapeOf(getWeight())[0];
   if (experts % router.getGroups() != 0 || router.getTop() > router.getKeep() * (experts / router.getGroups()))
-    return emitOpError() << "chooses " << router.getTop() << " of " << experts << " experts in " << router.getGroups() << " groups, "
-                         << router.getKeep() << " kept: groups must divide the experts and the kept groups hold enough of them";
+    return emitOpError() << "chooses " << router.getTop() << " of " << experts << " experts in " << router.getGroups()
+                         << " groups, " << router.getKeep()
+                         << " kept: groups must divide the experts and the kept groups hold enough of them";
   if ((router.getMethod() == Method::NoauxTc) != static_cast<bool>(getBias()))
     return emitOpError("needs a bias exactly for noaux_tc");
   if (getBias() && failed(verifyShape(*this, getBias(), "bias", {experts})))
@@ -68,8 +70,10 @@ LogicalResult ExpertsOp::verify() {
   int64_t experts = shapeOf(getGate())[0], width = shapeOf(getGate())[1], hidden = shapeOf(getGate())[2];
   if (failed(verifyShape(*this, getUp(), "up", {experts, width, hidden})) ||
       failed(verifyShape(*this, getDown(), "down", {experts, hidden, width})) ||
-      failed(verifyActivation(*this, getSource(), "source", hidden)) || failed(verifyActivation(*this, getResult(), "result", hidden)) ||
-      failed(verifyActivation(*this, getGates(), "gates", shapeOf(getIds()).back())))
+      failed(verifyActivation(*this, getSource(), "source", hidden)) ||
+      failed(verifyActivation(*this, getResult(), "result", hidden)) ||
+      failed(verifyActivation(*this, getIds(), "ids")) ||
+      failed(verifyActivation(*this, getGates(), "gates", widthOf(getIds()))))
     return failure();
   size_t scales = getScales().size();
   if (scales != 0 && scales != 3)
@@ -83,12 +87,14 @@ LogicalResult ExpertsOp::verify() {
 }
 
 LogicalResult DispatchOp::verify() {
-  int64_t top = shapeOf(getIds()).back();
+  if (failed(verifyActivation(*this, getIds(), "ids")))
+    return failure();
+  int64_t top = widthOf(getIds());
   if (shapeOf(getOffsets()).size() != 1 || shapeOf(getOffsets())[0] < 2)
     return emitOpError() << "offsets are " << getOffsets().getType() << ", expected tensor<(experts + 1)xi32>";
-  if (shapeOf(getTokens()).size() != 1)
-    return emitOpError() << "tokens are " << getTokens().getType() << ", expected tensor<?xi32>";
-  if (failed(verifyActivation(*this, getGates(), "gates", top)) || failed(verifyActivation(*this, getRanks(), "ranks", top)))
+  if (failed(lm::verifyVector(*this, getTokens(), "tokens")) ||
+      failed(verifyActivation(*this, getGates(), "gates", top)) ||
+      failed(verifyActivation(*this, getRanks(), "ranks", top)))
     return failure();
   return verifyActivation(*this, getSortedGates(), "sorted gates", top);
 }
@@ -97,21 +103,23 @@ LogicalResult GroupedLinearOp::verify() {
   if (shapeOf(getWeight()).size() != 3)
     return emitOpError() << "weight is " << getWeight().getType() << ", expected [experts, O, K]";
   int64_t experts = shapeOf(getWeight())[0], rows = shapeOf(getWeight())[1], depth = shapeOf(getWeight())[2];
-  if (failed(verifyShape(*this, getOffsets(), "offsets", {experts + 1})) || failed(verifyActivation(*this, getSource(), "source", depth)) ||
-      failed(verifyActivation(*this, getResult(), "result", rows)) || failed(verifyScales(*this, getWeight(), getScales(), "weight")))
+  if (failed(verifyShape(*this, getOffsets(), "offsets", {experts + 1})) ||
+      failed(verifyActivation(*this, getSource(), "source", depth)) ||
+      failed(verifyActivation(*this, getResult(), "result", rows)) ||
+      failed(verifyScales(*this, getWeight(), getScales(), "weight")))
     return failure();
   bool codes = isa<Float8E4M3FNType>(cast<RankedTensorType>(getSource().getType()).getElementType());
   if (codes != static_cast<bool>(getSourceScales()))
     return emitOpError("needs source scales (`by`) exactly when the source is f8E4M3FN");
   if (codes && failed(verifyActivation(*this, getSourceScales(), "source scales", lm::blocksOf(depth))))
     return failure();
-  if (getTokens() && shapeOf(getTokens()).size() != 1)
-    return emitOpError() << "row indices are " << getTokens().getType() << ", expected tensor<?xi32>";
-  return success();
+  return getTokens() ? lm::verifyVector(*this, getTokens(), "row indices") : success();
 }
 
 LogicalResult CombineOp::verify() {
-  if (failed(verifyActivation(*this, getSource(), "source", widthOf(getResult()))))
+  if (failed(verifyActivation(*this, getResult(), "result")) ||
+      failed(verifyActivation(*this, getSource(), "source", widthOf(getResult()))) ||
+      failed(verifyActivation(*this, getRanks(), "ranks")))
     return failure();
   return verifyActivation(*this, getGates(), "gates", widthOf(getRanks()));
 }
