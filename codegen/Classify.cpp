@@ -31,6 +31,8 @@ static llvm::Expected<KernelSpec> classify(moray::lm::KernelClass klass, const K
     return classifyPermute(region);
   case Class::Attention:
     return classifyAttention(region);
+  case Class::Sampling:
+    return classifySampling(region);
   default:
     return llvm::createStringError("E3101: no emitter for kernels of class '" + stringifyKernelClass(klass) + "'");
   }

@@ -15,7 +15,7 @@
 using namespace moray::codegen;
 
 const Emitter *moray::codegen::findEmitter(KernelClass klass) {
-  static const Emitter *const emitters[] = {&gemmEmitter, &groupedGemmEmitter, &rowEmitter, &routerEmitter, &permuteEmitter, &attentionEmitter, &probeEmitter};
+  static const Emitter *const emitters[] = {&gemmEmitter, &groupedGemmEmitter, &rowEmitter, &routerEmitter, &permuteEmitter, &attentionEmitter, &samplingEmitter, &probeEmitter};
   for (const Emitter *emitter : emitters)
     if (emitter->klass == klass)
       return emitter;

@@ -34,7 +34,7 @@ const Emitter *findEmitter(KernelClass klass);
 
 // The emitters, one per file in X86/.
 extern const Emitter gemmEmitter, groupedGemmEmitter, probeEmitter;
-extern const Emitter rowEmitter, routerEmitter, permuteEmitter, attentionEmitter;
+extern const Emitter rowEmitter, routerEmitter, permuteEmitter, attentionEmitter, samplingEmitter;
 
 /// The probe kernels that every artifact carries, by name.
 std::vector<std::pair<std::string, KernelSpec>> probeKernels();
