@@ -17,7 +17,8 @@ class MorayPass<string flag> : Pass<flag, "::mlir::ModuleOp"> {
 def VerifyImport : MorayPass<"moray-verify-import"> {
   let summary = "Checks the invariant of phase import";
   let description = [{
-    Layers and the step program hold textbook ops on f32 activations, no kernels; one step program exists; every weight that a recipe names exists.
+    Layers and programs hold textbook ops on f32 activations and no kernels (E3207). That weights exist and have the types of their uses is checked by
+    the ops.
   }];
 }
 

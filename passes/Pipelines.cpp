@@ -87,11 +87,13 @@ llvm::cl::ValuesClass phaseValues() {
 }
 
 struct PipelineFlags : PassPipelineOptions<PipelineFlags> {
-  Option<Phase> from{*this, "from", llvm::cl::desc("Phase that the input has ended"), llvm::cl::init(Phase::Import), phaseValues()};
+  Option<Phase> from{*this, "from", llvm::cl::desc("Phase that the input has ended"), llvm::cl::init(Phase::Import),
+                     phaseValues()};
   Option<Phase> to{*this, "to", llvm::cl::desc("Phase to stop after"), llvm::cl::init(Phase::Schedule), phaseValues()};
-  Option<lm::Mode> mode{*this, "mode", llvm::cl::desc("Numeric mode"), llvm::cl::init(lm::Mode::W8A16),
-                        llvm::cl::values(clEnumValN(lm::Mode::Ref32, "ref32", ""), clEnumValN(lm::Mode::Bf16, "bf16", ""),
-                                         clEnumValN(lm::Mode::W8A16, "w8a16", ""), clEnumValN(lm::Mode::Fp8, "fp8", ""))};
+  Option<lm::Mode> mode{
+      *this, "mode", llvm::cl::desc("Numeric mode"), llvm::cl::init(lm::Mode::W8A16),
+      llvm::cl::values(clEnumValN(lm::Mode::Ref32, "ref32", ""), clEnumValN(lm::Mode::Bf16, "bf16", ""),
+                       clEnumValN(lm::Mode::W8A16, "w8a16", ""), clEnumValN(lm::Mode::Fp8, "fp8", ""))};
   Option<bool> quantize{*this, "quantize", llvm::cl::desc("Quantise BF16 weights to FP8"), llvm::cl::init(false)};
   Option<bool> fuse{*this, "fuse", llvm::cl::desc("Fuse ops into larger kernels"), llvm::cl::init(true)};
 };
@@ -99,7 +101,8 @@ struct PipelineFlags : PassPipelineOptions<PipelineFlags> {
 
 void moray::registerPasses() {
   registerMorayPasses();
-  PassPipelineRegistration<PipelineFlags>("moray-pipeline", "The phases of a compilation, each followed by its verifier",
+  PassPipelineRegistration<PipelineFlags>("moray-pipeline",
+                                          "The phases of a compilation, each followed by its verifier",
                                           [](OpPassManager &manager, const PipelineFlags &flags) {
                                             PipelineOptions options;
                                             options.mode = flags.mode;

@@ -32,8 +32,8 @@ struct PipelineOptions {
   bool fuse = true; // false: every op its own kernel (to find out whether a fusion is at fault)
 };
 
-/// Adds the passes that take a module on which phase `from` has ended to the end of phase `to`, each phase followed by its verifier.
-/// `from == to` adds nothing. The verifier of Import runs before Quantize.
+/// Adds the passes that take a module on which phase `from` has ended to the end of phase `to`, each phase followed by
+/// its verifier. `from == to` adds nothing. The verifier of Import runs before Quantize.
 void buildPipeline(mlir::OpPassManager &manager, const PipelineOptions &options, Phase from, Phase to);
 
 } // namespace moray

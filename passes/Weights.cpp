@@ -26,7 +26,8 @@ int64_t moray::concatOffset(ValueRange parts, size_t index, int64_t align) {
   return offset;
 }
 
-/// Name of joined weights: the first name, then what distinguishes the others: @moe.q_a and @moe.kv_a give moe.q_a_kv_a.
+/// Name of joined weights: the first name, then what distinguishes the others: @moe.q_a and @moe.kv_a give
+/// moe.q_a_kv_a.
 static std::string joinNames(ArrayRef<FlatSymbolRefAttr> parts) {
   std::string name = parts.front().getValue().str();
   StringRef prefix = parts.front().getValue().take_front(parts.front().getValue().find('.') + 1);
@@ -56,24 +57,26 @@ lm::WeightOp DerivedWeights::derive(StringRef name, Attribute recipe, RankedTens
     if (weight.getRecipeAttr() == recipe && weight.getType() == type)
       return weight;
   OpBuilder builder(module.getContext());
-  return insert(lm::WeightOp::create(builder, after.getLoc(), builder.getStringAttr(name), after.getPerLayerAttr(), StringAttr(),
-                                     StringAttr(), recipe, TypeAttr::get(type)),
+  return insert(lm::WeightOp::create(builder, after.getLoc(), builder.getStringAttr(name), after.getPerLayerAttr(),
+                                     StringAttr(), StringAttr(), recipe, TypeAttr::get(type)),
                 after);
 }
 
-lm::WeightOp DerivedWeights::store(StringRef name, StringRef source, StringAttr last, bool perLayer, lm::WeightOp after) {
+lm::WeightOp DerivedWeights::store(StringRef name, StringRef source, StringAttr last, bool perLayer,
+                                   lm::WeightOp after) {
   for (lm::WeightOp weight : module.getOps<lm::WeightOp>())
     if (weight.getSource() == source && weight.getLastAttr() == last && weight.getType() == after.getType())
       return weight;
   OpBuilder builder(module.getContext());
   return insert(lm::WeightOp::create(builder, after.getLoc(), builder.getStringAttr(name),
-                                     perLayer ? builder.getUnitAttr() : UnitAttr(), builder.getStringAttr(source), last, Attribute(),
-                                     after.getTypeAttr()),
+                                     perLayer ? builder.getUnitAttr() : UnitAttr(), builder.getStringAttr(source), last,
+                                     Attribute(), after.getTypeAttr()),
                 after);
 }
 
 Value DerivedWeights::use(OpBuilder &builder, lm::WeightOp weight, lm::WeightOfOp like) {
-  return lm::WeightOfOp::create(builder, like.getLoc(), weight.getType(), FlatSymbolRefAttr::get(weight), like.getLayer());
+  return lm::WeightOfOp::create(builder, like.getLoc(), weight.getType(), FlatSymbolRefAttr::get(weight),
+                                like.getLayer());
 }
 
 void DerivedWeights::eraseUnused() {
@@ -98,7 +101,8 @@ Value DerivedWeights::concat(OpBuilder &builder, ValueRange parts, int64_t align
     lm::WeightOfOp use = weightOf(part);
     auto type = cast<RankedTensorType>(part.getType()), firstType = cast<RankedTensorType>(parts.front().getType());
     if (!use || use.getLayer() != first.getLayer() || type.getElementType() != firstType.getElementType() ||
-        type.getRank() != firstType.getRank() || type.getRank() < 2 || type.getShape().back() != firstType.getShape().back())
+        type.getRank() != firstType.getRank() || type.getRank() < 2 ||
+        type.getShape().back() != firstType.getShape().back())
       return Value();
     names.push_back(use.getWeightAttr());
   }
@@ -106,7 +110,8 @@ Value DerivedWeights::concat(OpBuilder &builder, ValueRange parts, int64_t align
   shape[shape.size() - 2] = concatOffset(parts, parts.size() - 1, align) + rowsOf(parts.back().getType());
   auto recipe = lm::ConcatAttr::get(builder.getContext(), names, align);
   lm::WeightOp after = find(weightOf(parts.back()));
-  return use(builder, derive(joinNames(names), recipe, RankedTensorType::get(shape, elementTypeOf(first)), after), first);
+  return use(builder, derive(joinNames(names), recipe, RankedTensorType::get(shape, elementTypeOf(first)), after),
+             first);
 }
 
 std::pair<Value, Value> DerivedWeights::quantise(OpBuilder &builder, lm::WeightOfOp dense, lm::ScaleFormat format) {

@@ -15,7 +15,8 @@ lm::WeightOfOp weightOf(mlir::Value value);
 bool isFP8(mlir::Value value);
 mlir::Type elementTypeOf(mlir::Value value);
 
-/// Makes weights with recipes; equal recipes of equal type are made once per module. Not to be used while symbols are renamed elsewhere.
+/// Makes weights with recipes; equal recipes of equal type are made once per module. Not to be used while symbols are
+/// renamed elsewhere.
 class DerivedWeights {
 public:
   explicit DerivedWeights(mlir::ModuleOp module);
@@ -25,12 +26,13 @@ public:
   /// Weight with `recipe`, made after `after` under a unique name like `name`.
   lm::WeightOp derive(llvm::StringRef name, mlir::Attribute recipe, mlir::RankedTensorType type, lm::WeightOp after);
   /// Stored weight read from `source` (`last`: in the last layer, may be null), made after `after`.
-  lm::WeightOp store(llvm::StringRef name, llvm::StringRef source, mlir::StringAttr last, bool perLayer, lm::WeightOp after);
+  lm::WeightOp store(llvm::StringRef name, llvm::StringRef source, mlir::StringAttr last, bool perLayer,
+                     lm::WeightOp after);
   /// Value of `weight` for the layer of `like`, inserted where `builder` stands.
   mlir::Value use(mlir::OpBuilder &builder, lm::WeightOp weight, lm::WeightOfOp like);
 
-  /// Rows of `parts` one after the other, every part but the last padded to `align` rows; null if a part is no weight_of or if the
-  /// parts differ in layer, element type, rank or columns.
+  /// Rows of `parts` one after the other, every part but the last padded to `align` rows; null if a part is no
+  /// weight_of or if the parts differ in layer, element type, rank or columns.
   mlir::Value concat(mlir::OpBuilder &builder, mlir::ValueRange parts, int64_t align);
   /// FP8 codes and scales of `dense` [.., O, K].
   std::pair<mlir::Value, mlir::Value> quantise(mlir::OpBuilder &builder, lm::WeightOfOp dense, lm::ScaleFormat format);

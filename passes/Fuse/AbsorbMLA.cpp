@@ -19,12 +19,14 @@ static void absorb(mla::AttentionOp attention) {
   // q~ and u are rounding points of the absorbed form: they have the type of the rows.
   auto rowType = cast<RankedTensorType>(query.getType());
   int64_t latent = attention.getCache().getType().getLatent();
-  auto absorbedType = RankedTensorType::get({ShapedType::kDynamic, static_cast<int64_t>(attention.getHeads()) * latent}, rowType.getElementType());
+  auto absorbedType = RankedTensorType::get({ShapedType::kDynamic, static_cast<int64_t>(attention.getHeads()) * latent},
+                                            rowType.getElementType());
 
   Value absorbed = mla::AbsorbQueryOp::create(builder, loc, absorbedType, query, kvB, scales, heads, nope, value);
-  Value sum = mla::LatentAttentionOp::create(builder, loc, absorbedType, absorbed, query, attention.getCache(), attention.getRows(), heads,
-                                             attention.getScaleAttr());
-  auto context = mla::AbsorbValueOp::create(builder, loc, attention.getType(), sum, kvB, scales, attention.getResult(), heads, nope, value);
+  Value sum = mla::LatentAttentionOp::create(builder, loc, absorbedType, absorbed, query, attention.getCache(),
+                                             attention.getRows(), heads, attention.getScaleAttr());
+  auto context = mla::AbsorbValueOp::create(builder, loc, attention.getType(), sum, kvB, scales, attention.getResult(),
+                                            heads, nope, value);
   attention.getResult().replaceAllUsesExcept(context.getResult(), context);
   attention.setRowRange(mla::RowRange::Prefill);
 }

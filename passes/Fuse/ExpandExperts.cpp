@@ -16,7 +16,8 @@ namespace {
 class Expander {
 public:
   Expander(moe::ExpertsOp experts, DerivedWeights &weights)
-      : experts(experts), weights(weights), builder(experts), loc(experts.getLoc()), rowType(elementTypeOf(experts.getSource())) {}
+      : experts(experts), weights(weights), builder(experts), loc(experts.getLoc()),
+        rowType(elementTypeOf(experts.getSource())) {}
 
   LogicalResult run();
 
@@ -39,11 +40,13 @@ private:
 std::pair<Value, Value> Expander::quantised(Value source) {
   for (Operation *user : source.getUsers())
     if (auto quantize = dyn_cast<lm::QuantizeOp>(user); quantize && quantize.getFormat() == experts.getFormat() &&
-                                                        quantize->getBlock() == experts->getBlock() && quantize->isBeforeInBlock(experts))
+                                                        quantize->getBlock() == experts->getBlock() &&
+                                                        quantize->isBeforeInBlock(experts))
       return {quantize.getCodes(), quantize.getScales()};
   int64_t width = lm::widthOf(source);
-  auto quantize = lm::QuantizeOp::create(builder, loc, rows(width, Float8E4M3FNType::get(builder.getContext())),
-                                         rows(lm::blocksOf(width), builder.getF32Type()), source, experts.getFormatAttr());
+  auto quantize =
+      lm::QuantizeOp::create(builder, loc, rows(width, Float8E4M3FNType::get(builder.getContext())),
+                             rows(lm::blocksOf(width), builder.getF32Type()), source, experts.getFormatAttr());
   return {quantize.getCodes(), quantize.getScales()};
 }
 
@@ -52,7 +55,8 @@ Value Expander::linear(Value source, Value tokens, Value weight, Value scales) {
   if (isa<Float8E4M3FNType>(experts.getActivation()))
     std::tie(source, sourceScales) = quantised(source);
   int64_t width = cast<RankedTensorType>(weight.getType()).getDimSize(1);
-  return moe::GroupedLinearOp::create(builder, loc, rows(width, rowType), source, sourceScales, tokens, offsets, weight, scales);
+  return moe::GroupedLinearOp::create(builder, loc, rows(width, rowType), source, sourceScales, tokens, offsets, weight,
+                                      scales);
 }
 
 /// silu(gate) * up over the slots, both from one linear with the joined weight.
@@ -76,10 +80,11 @@ LogicalResult Expander::run() {
   }
   auto count = cast<RankedTensorType>(experts.getGate().getType()).getDimSize(0);
   Type i32 = builder.getI32Type();
-  auto dispatch = moe::DispatchOp::create(builder, loc, RankedTensorType::get({count + 1}, i32),
-                                          RankedTensorType::get({ShapedType::kDynamic}, i32), experts.getIds().getType(),
-                                          experts.getGates().getType(), experts.getIds(), experts.getGates());
-  offsets = dispatch.getOffsets(), tokens = dispatch.getTokens(), ranks = dispatch.getRanks(), gates = dispatch.getSortedGates();
+  auto dispatch = moe::DispatchOp::create(
+      builder, loc, RankedTensorType::get({count + 1}, i32), RankedTensorType::get({ShapedType::kDynamic}, i32),
+      experts.getIds().getType(), experts.getGates().getType(), experts.getIds(), experts.getGates());
+  offsets = dispatch.getOffsets(), tokens = dispatch.getTokens(), ranks = dispatch.getRanks(),
+  gates = dispatch.getSortedGates();
   Value hidden = gateUp(weight, scales);
   Value down = linear(hidden, Value(), experts.getDown(), scalesOf(2));
   Value sum = moe::CombineOp::create(builder, loc, experts.getType(), down, ranks, gates);

@@ -22,9 +22,11 @@ std::optional<KernelClass> moray::kernelClassOf(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<KernelClass>>(op)
       .Case<lm::LinearOp, lm::ScaledLinearOp>([](auto) { return KernelClass::Gemm; })
       .Case([](moe::GroupedLinearOp) { return KernelClass::GroupedGemm; })
-      .Case<mla::AttentionOp, mla::AbsorbQueryOp, mla::LatentAttentionOp, mla::AbsorbValueOp>([](auto) { return KernelClass::Attention; })
-      .Case<lm::EmbedOp, lm::GatherRowsOp, lm::SliceOp, lm::CastOp, lm::AddOp, lm::SwigluOp, lm::RmsNormOp, lm::RopeTableOp, lm::RopeOp,
-            lm::QuantizeOp, mla::AppendOp, moe::CombineOp>([](auto) { return KernelClass::Row; })
+      .Case<mla::AttentionOp, mla::AbsorbQueryOp, mla::LatentAttentionOp, mla::AbsorbValueOp>(
+          [](auto) { return KernelClass::Attention; })
+      .Case<lm::EmbedOp, lm::GatherRowsOp, lm::SliceOp, lm::CastOp, lm::AddOp, lm::SwigluOp, lm::RmsNormOp,
+            lm::RopeTableOp, lm::RopeOp, lm::QuantizeOp, mla::AppendOp, moe::CombineOp>(
+          [](auto) { return KernelClass::Row; })
       .Case([](moe::RouteOp) { return KernelClass::Router; })
       .Case([](moe::DispatchOp) { return KernelClass::Permute; })
       .Case<lm::SampleOp, lm::LogProbOp>([](auto) { return KernelClass::Sampling; })
@@ -77,14 +79,16 @@ static RowDomain domainOfValue(Value value) {
 RowDomain moray::kernelDomainOf(Operation *op) {
   return llvm::TypeSwitch<Operation *, RowDomain>(op)
       .Case([](moe::GroupedLinearOp linear) { return RowDomain{Domain::Slots, slotsPerRow(linear.getOffsets())}; })
-      .Case<mla::AbsorbQueryOp, mla::LatentAttentionOp, mla::AbsorbValueOp>([](auto) { return RowDomain{Domain::Decode}; })
+      .Case<mla::AbsorbQueryOp, mla::LatentAttentionOp, mla::AbsorbValueOp>(
+          [](auto) { return RowDomain{Domain::Decode}; })
       .Case([](mla::AttentionOp attention) {
         return RowDomain{attention.getRowRange() == mla::RowRange::Prefill ? Domain::Prefill : Domain::Rows};
       })
       .Case([](lm::GatherRowsOp gather) { return domainOfValue(gather.getIndices()); })
       // The rows of the slots come back to the rows they were picked from; the cache is written for every row.
       .Case<moe::CombineOp, mla::AppendOp, lm::RopeTableOp, lm::CallOp>([](auto) { return RowDomain{}; })
-      .Default([](Operation *other) { return other->getNumOperands() ? domainOfValue(other->getOperand(0)) : RowDomain{}; });
+      .Default(
+          [](Operation *other) { return other->getNumOperands() ? domainOfValue(other->getOperand(0)) : RowDomain{}; });
 }
 
 //===----------------------------------------------------------------------===//
@@ -109,8 +113,8 @@ lm::KernelOp moray::formKernel(ArrayRef<Operation *> ops, KernelClass kernelClas
   SmallVector<Location> locations = llvm::map_to_vector(ops, [](Operation *op) { return op->getLoc(); });
   IntegerAttr slots = domain.domain == Domain::Slots ? builder.getI64IntegerAttr(domain.slotsPerRow) : IntegerAttr();
   auto kernel = lm::KernelOp::create(builder, builder.getFusedLoc(locations), ValueRange(outputs).getTypes(),
-                                     lm::KernelClassAttr::get(context, kernelClass), lm::DomainAttr::get(context, domain.domain), slots,
-                                     inputs.getArrayRef());
+                                     lm::KernelClassAttr::get(context, kernelClass),
+                                     lm::DomainAttr::get(context, domain.domain), slots, inputs.getArrayRef());
   Block &body = kernel.getBody().emplaceBlock();
   IRMapping arguments;
   for (Value input : inputs)

@@ -23,8 +23,8 @@ std::optional<lm::KernelClass> kernelClassOf(mlir::Operation *op);
 /// Domain of the kernel that computes `op`.
 RowDomain kernelDomainOf(mlir::Operation *op);
 
-/// Moves `ops` (of one block, in block order) into one kernel where the first of them stands. Everything they use must be defined
-/// there. Results used outside become results of the kernel.
+/// Moves `ops` (of one block, in block order) into one kernel where the first of them stands. Everything they use must
+/// be defined there. Results used outside become results of the kernel.
 lm::KernelOp formKernel(llvm::ArrayRef<mlir::Operation *> ops, lm::KernelClass kernelClass, RowDomain domain);
 
 /// Moves weight_of and layer_cache_of to the start of `block`, so that they are defined wherever a kernel may stand.

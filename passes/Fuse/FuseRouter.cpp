@@ -18,7 +18,8 @@ struct FuseRouter : moray::impl::FuseRouterBase<FuseRouter> {
       for (Operation &op : llvm::make_early_inc_range(*block)) {
         if (auto route = dyn_cast<moe::RouteOp>(op)) {
           if (llvm::any_of(route->getUsers(), [](Operation *user) { return isa<moe::ExpertsOp>(user); }))
-            route.emitRemark("declined: the choices enter moe.experts, expected the grouped form of --moray-expand-experts");
+            route.emitRemark(
+                "declined: the choices enter moe.experts, expected the grouped form of --moray-expand-experts");
           else
             formKernel(&op, lm::KernelClass::Router, kernelDomainOf(&op));
         } else if (isa<moe::DispatchOp>(op)) {

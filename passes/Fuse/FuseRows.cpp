@@ -12,8 +12,8 @@ namespace moray {
 using namespace mlir;
 using namespace moray;
 
-/// Moves pure row ops down to their first user, so that what is computed early but needed late (the routed sum, which waits for the shared
-/// expert) can join the kernel that needs it.
+/// Moves pure row ops down to their first user, so that what is computed early but needed late (the routed sum, which
+/// waits for the shared expert) can join the kernel that needs it.
 static void sinkRowOps(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block))) {
     if (kernelClassOf(&op) != lm::KernelClass::Row || !isMemoryEffectFree(&op) || op.use_empty())
@@ -22,7 +22,11 @@ static void sinkRowOps(Block &block) {
     for (Operation *user : op.getUsers())
       if (!first || user->isBeforeInBlock(first))
         first = user;
-    op.moveBefore(first);
+    for (Operation *between = op.getNextNode(); between != first; between = between->getNextNode())
+      if (kernelClassOf(between) != lm::KernelClass::Row) {
+        op.moveBefore(first);
+        break;
+      }
   }
 }
 
@@ -33,7 +37,8 @@ struct Group {
 };
 } // namespace
 
-/// True if no op between the start of `group` and `op` that stays where it is touches memory: then `op` may move up past them.
+/// True if no op between the start of `group` and `op` that stays where it is touches memory: then `op` may move up
+/// past them.
 static bool mayMoveUp(Operation *op, const Group &group) {
   if (isMemoryEffectFree(op))
     return true;

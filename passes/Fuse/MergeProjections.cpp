@@ -23,7 +23,8 @@ struct Projection {
     if (auto linear = dyn_cast<lm::LinearOp>(op))
       return Projection{&op, linear.getSource(), Value(), linear.getWeight(), Value(), linear.getBias()};
     if (auto linear = dyn_cast<lm::ScaledLinearOp>(op))
-      return Projection{&op, linear.getSource(), linear.getSourceScales(), linear.getWeight(), linear.getScales(), linear.getBias()};
+      return Projection{
+          &op, linear.getSource(), linear.getSourceScales(), linear.getWeight(), linear.getScales(), linear.getBias()};
     return std::nullopt;
   }
   Value result() const { return op->getResult(0); }
@@ -42,21 +43,24 @@ static void takeColumns(OpBuilder &builder, Value part, Value joined, int64_t of
       slice.setOffset(slice.getOffset() + offset);
     }
   if (!part.use_empty())
-    part.replaceAllUsesWith(lm::SliceOp::create(builder, part.getLoc(), part.getType(), joined, builder.getI64IntegerAttr(offset)));
+    part.replaceAllUsesWith(
+        lm::SliceOp::create(builder, part.getLoc(), part.getType(), joined, builder.getI64IntegerAttr(offset)));
 }
 
 /// Replaces `parts` (same source, in block order) by one linear where the first stands.
 static void merge(ArrayRef<Projection> parts, DerivedWeights &weights) {
   const Projection &first = parts.front();
   OpBuilder builder(first.op);
-  Location loc = builder.getFusedLoc(llvm::map_to_vector(parts, [](const Projection &part) { return part.op->getLoc(); }));
+  Location loc =
+      builder.getFusedLoc(llvm::map_to_vector(parts, [](const Projection &part) { return part.op->getLoc(); }));
   SmallVector<Value> matrices = llvm::map_to_vector(parts, [](const Projection &part) { return part.weight; });
   int64_t align = concatAlign(first.weight);
   Value weight = weights.concat(builder, matrices, align), scales;
   if (weight && first.scales)
     scales = weights.concat(builder, llvm::map_to_vector(parts, [](const Projection &part) { return part.scales; }), 1);
   if (!weight || static_cast<bool>(scales) != static_cast<bool>(first.scales)) {
-    first.op->emitRemark("declined: the weights of the linears over these rows are no lm.weight_of values of one layer");
+    first.op->emitRemark(
+        "declined: the weights of the linears over these rows are no lm.weight_of values of one layer");
     return;
   }
   Type type = RankedTensorType::get({ShapedType::kDynamic, cast<RankedTensorType>(weight.getType()).getDimSize(0)},

@@ -1,4 +1,5 @@
-// Moves the input norm of every layer to the end of the layer before it, where it can be fused with the residual addition.
+// Moves the input norm of every layer to the end of the layer before it, where it can be fused with the residual
+// addition.
 #include "passes/Passes.h"
 #include "passes/Weights.h"
 
@@ -104,7 +105,8 @@ bool Rotation::matchStep(lm::ProgramOp step) {
   if ((gather = dyn_cast_or_null<lm::GatherRowsOp>(user)))
     user = gather->hasOneUse() ? *gather->user_begin() : nullptr;
   auto norm = dyn_cast_or_null<lm::RmsNormOp>(user);
-  return norm ? matchNorm(norm, /*perLayer=*/false, last) : decline(step, "the last layer is not followed by the final norm alone");
+  return norm ? matchNorm(norm, /*perLayer=*/false, last)
+              : decline(step, "the last layer is not followed by the final norm alone");
 }
 
 /// All norms can stand for each other: the norm of the next layer is written in terms of this one.
@@ -129,7 +131,8 @@ bool Rotation::agree() {
 bool Rotation::match() {
   lm::ProgramOp step;
   for (lm::ProgramOp program : module.getOps<lm::ProgramOp>())
-    if (auto kind = program->getAttrOfType<lm::ProgramKindAttr>(lm::kKindAttr); kind && kind.getValue() == lm::ProgramKind::Step)
+    if (auto kind = program->getAttrOfType<lm::ProgramKindAttr>(lm::kKindAttr);
+        kind && kind.getValue() == lm::ProgramKind::Step)
       step = program;
   if (!step)
     return decline(module, "the module has no step program");
@@ -145,7 +148,8 @@ bool Rotation::match() {
 
 /// normed [, codes, scales] of `residual`.
 SmallVector<Value> Rotation::emitNorm(OpBuilder &builder, Location loc, Value residual, Value weight) {
-  SmallVector<Value> values{lm::RmsNormOp::create(builder, loc, residual.getType(), residual, weight, last.op.getEpsAttr())};
+  SmallVector<Value> values{
+      lm::RmsNormOp::create(builder, loc, residual.getType(), residual, weight, last.op.getEpsAttr())};
   if (format) {
     auto columns = [&](int64_t width, Type type) { return RankedTensorType::get({ShapedType::kDynamic, width}, type); };
     int64_t width = lm::widthOf(residual);
@@ -160,10 +164,12 @@ LogicalResult Rotation::rotateLayer(lm::LayerOp layer, Norm &norm) {
   // The next layer's norm: its number is one higher, and after the last layer stands the final norm.
   std::string next = norm.weight.getSource()->str();
   next.replace(next.find("{l}"), 3, "{l+1}");
-  lm::WeightOp weight = weights.store((norm.weight.getSymName() + ".next").str(), next, last.weight.getSourceAttr(), true, norm.weight);
+  lm::WeightOp weight =
+      weights.store((norm.weight.getSymName() + ".next").str(), next, last.weight.getSourceAttr(), true, norm.weight);
   Operation *end = layer.getBody().front().getTerminator();
   OpBuilder builder(end);
-  SmallVector<Value> normed = emitNorm(builder, norm.op.getLoc(), end->getOperand(0), weights.use(builder, weight, norm.use));
+  SmallVector<Value> normed =
+      emitNorm(builder, norm.op.getLoc(), end->getOperand(0), weights.use(builder, weight, norm.use));
   end->insertOperands(1, normed);
 
   // The same values arrive after the residual.
@@ -188,7 +194,8 @@ void Rotation::rotateStep() {
       first = &norm;
   std::string source = first->weight.getSource()->str();
   source.replace(source.find("{l}"), 3, std::to_string(calls.front().getFirst()));
-  lm::WeightOp weight = weights.store((first->weight.getSymName() + ".first").str(), source, StringAttr(), false, first->weight);
+  lm::WeightOp weight =
+      weights.store((first->weight.getSymName() + ".first").str(), source, StringAttr(), false, first->weight);
 
   OpBuilder builder(calls.front());
   Location loc = calls.front().getLoc();
@@ -198,8 +205,8 @@ void Rotation::rotateStep() {
     builder.setInsertionPoint(call);
     SmallVector<Value> inputs = carried;
     llvm::append_range(inputs, call.getInputs().drop_front());
-    auto rotated = lm::CallOp::create(builder, call.getLoc(), ValueRange(carried).getTypes(), call.getCalleeAttr(), call.getFirstAttr(),
-                                      call.getCountAttr(), inputs);
+    auto rotated = lm::CallOp::create(builder, call.getLoc(), ValueRange(carried).getTypes(), call.getCalleeAttr(),
+                                      call.getFirstAttr(), call.getCountAttr(), inputs);
     carried.assign(rotated.result_begin(), rotated.result_end());
     call.getResult(0).replaceAllUsesWith(carried.front());
     call.erase();
@@ -228,7 +235,8 @@ struct RotateNorms : moray::impl::RotateNormsBase<RotateNorms> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto layers = module.getOps<lm::LayerOp>();
-    // A module without layers has nothing to rotate, and one whose layers carry more than the residual has been rotated.
+    // A module without layers has nothing to rotate, and one whose layers carry more than the residual has been
+    // rotated.
     if (llvm::all_of(layers, [](lm::LayerOp layer) { return layer.getResultTypes().size() > 1; }))
       return;
     DerivedWeights weights(module);

@@ -19,13 +19,14 @@ static LogicalResult verifyKernel(lm::KernelOp kernel) {
     std::optional<KernelClass> found = kernelClassOf(&op);
     // An epilogue of row ops may follow a matrix product.
     if (found != kernelClass && !(isGemm && isa<lm::SliceOp, lm::SwigluOp>(op)))
-      return op.emitError() << "E3206: stands in a kernel of class " << lm::stringifyKernelClass(kernelClass) << ", expected "
-                            << (found ? lm::stringifyKernelClass(*found) : "no kernel");
+      return op.emitError() << "E3206: stands in a kernel of class " << lm::stringifyKernelClass(kernelClass)
+                            << ", expected " << (found ? lm::stringifyKernelClass(*found) : "no kernel");
     main += found == kernelClass;
     ++ops;
   }
   if (ops == 0 || (kernelClass != KernelClass::Row && main != 1))
-    return kernel.emitError() << "E3206: holds " << main << " ops of class " << lm::stringifyKernelClass(kernelClass) << ", expected one";
+    return kernel.emitError() << "E3206: holds " << main << " ops of class " << lm::stringifyKernelClass(kernelClass)
+                              << ", expected one";
   return success();
 }
 

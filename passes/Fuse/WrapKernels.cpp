@@ -23,7 +23,8 @@ struct WrapKernels : moray::impl::WrapKernelsBase<WrapKernels> {
           continue;
         std::optional<lm::KernelClass> kernelClass = kernelClassOf(&op);
         if (!kernelClass) {
-          op.emitError("E3204: has no kernel class, expected an op that phase fuse knows (moe.experts needs --moray-expand-experts)");
+          op.emitError("E3204: has no kernel class, expected an op that phase fuse knows (moe.experts needs "
+                       "--moray-expand-experts)");
           return signalPassFailure();
         }
         formKernel(&op, *kernelClass, kernelDomainOf(&op));

@@ -39,8 +39,8 @@ private:
       return (void)linear.emitRemark("declined: the weight is no lm.weight_of value");
     OpBuilder builder(linear);
     auto [codes, scales] = weights.quantise(builder, dense, format);
-    Value result = lm::ScaledLinearOp::create(builder, linear.getLoc(), linear.getType(), linear.getSource(), Value(), codes, scales,
-                                              linear.getBias());
+    Value result = lm::ScaledLinearOp::create(builder, linear.getLoc(), linear.getType(), linear.getSource(), Value(),
+                                              codes, scales, linear.getBias());
     linear.getResult().replaceAllUsesWith(result);
     linear.erase();
     ++numQuantised;

@@ -1,4 +1,5 @@
-// Retypes the imported f32 module to a numeric mode: rounding points become bf16 types, FP8 linears get the operands of the mode.
+// Retypes the imported f32 module to a numeric mode: rounding points become bf16 types, FP8 linears get the operands of
+// the mode.
 #include "passes/Passes.h"
 #include "passes/Weights.h"
 
@@ -32,10 +33,13 @@ static void round(Value value) { value.setType(roundedType(value.getType())); }
 
 /// The lm_head: its logits stay f32.
 static bool feedsReturnOfProgram(Operation *op) {
-  return llvm::any_of(op->getUsers(), [](Operation *user) { return isa<lm::ReturnOp>(user) && isa<lm::ProgramOp>(user->getParentOp()); });
+  return llvm::any_of(op->getUsers(), [](Operation *user) {
+    return isa<lm::ReturnOp>(user) && isa<lm::ProgramOp>(user->getParentOp());
+  });
 }
 
-/// The f32 sum of routed experts is rounded where the shared expert is added; without one it needs a rounding of its own.
+/// The f32 sum of routed experts is rounded where the shared expert is added; without one it needs a rounding of its
+/// own.
 static void roundExperts(moe::ExpertsOp experts) {
   experts.setActivation(BFloat16Type::get(experts.getContext()));
   Value sum = experts.getResult();
@@ -58,7 +62,8 @@ static void roundResults(Operation *op) {
         if (!feedsReturnOfProgram(linear))
           round(linear.getResult());
       })
-      .Case<lm::EmbedOp, lm::RmsNormOp, lm::RopeOp, lm::AddOp, lm::SwigluOp, mla::LayerCacheOp>([](auto rounding) { round(rounding.getResult()); })
+      .Case<lm::EmbedOp, lm::RmsNormOp, lm::RopeOp, lm::AddOp, lm::SwigluOp, mla::LayerCacheOp>(
+          [](auto rounding) { round(rounding.getResult()); })
       .Case<lm::SliceOp, lm::GatherRowsOp>([](auto copy) {
         auto type = cast<RankedTensorType>(copy.getType());
         copy.getResult().setType(cast<RankedTensorType>(type.clone(elementTypeOf(copy.getSource()))));
@@ -74,7 +79,8 @@ static void roundResults(Operation *op) {
       });
 }
 
-/// `carried` leading tensor arguments (after the layer number) and the caches are rounded; rope tables, indices and logits keep their types.
+/// `carried` leading tensor arguments (after the layer number) and the caches are rounded; rope tables, indices and
+/// logits keep their types.
 static void roundFunction(FunctionOpInterface function, unsigned carried) {
   Block &body = function.getFunctionBody().front();
   for (BlockArgument argument : body.getArguments())
@@ -82,7 +88,8 @@ static void roundFunction(FunctionOpInterface function, unsigned carried) {
       round(argument);
   for (Operation &op : llvm::make_early_inc_range(body))
     roundResults(&op);
-  function.setType(FunctionType::get(function.getContext(), body.getArgumentTypes(), body.getTerminator()->getOperandTypes()));
+  function.setType(
+      FunctionType::get(function.getContext(), body.getArgumentTypes(), body.getTerminator()->getOperandTypes()));
 }
 
 //===----------------------------------------------------------------------===//
@@ -103,7 +110,8 @@ static LogicalResult dequantise(Operation *op, DerivedWeights &weights) {
     Value weight = dense(linear.getWeight(), linear.getScales());
     if (!weight)
       return failure();
-    Value result = lm::LinearOp::create(builder, linear.getLoc(), linear.getType(), linear.getSource(), weight, linear.getBias());
+    Value result =
+        lm::LinearOp::create(builder, linear.getLoc(), linear.getType(), linear.getSource(), weight, linear.getBias());
     linear.getResult().replaceAllUsesWith(result);
     linear.erase();
   } else if (auto attention = dyn_cast<mla::AttentionOp>(op); attention && attention.getKvBScales()) {
@@ -153,16 +161,20 @@ private:
       OpBuilder builder(linear->getContext());
       builder.setInsertionPointAfterValue(linear.getSource());
       int64_t width = lm::widthOf(linear.getSource());
-      auto type = [&](int64_t columns, Type element) { return RankedTensorType::get({ShapedType::kDynamic, columns}, element); };
-      quantize = lm::QuantizeOp::create(builder, linear.getLoc(), type(width, Float8E4M3FNType::get(builder.getContext())),
-                                        type(lm::blocksOf(width), builder.getF32Type()), linear.getSource(), format);
+      auto type = [&](int64_t columns, Type element) {
+        return RankedTensorType::get({ShapedType::kDynamic, columns}, element);
+      };
+      quantize =
+          lm::QuantizeOp::create(builder, linear.getLoc(), type(width, Float8E4M3FNType::get(builder.getContext())),
+                                 type(lm::blocksOf(width), builder.getF32Type()), linear.getSource(), format);
     }
     linear.getSourceMutable().assign(quantize.getCodes());
     linear.getSourceScalesMutable().assign(quantize.getScales());
   }
 
   lm::LayerOp layer;
-  /// Every layer of the families has an attention that states the format; f32 is that of a checkpoint without scale_fmt.
+  /// Every layer of the families has an attention that states the format; f32 is that of a checkpoint without
+  /// scale_fmt.
   lm::ScaleFormat format = lm::ScaleFormat::F32;
   DenseMap<Value, lm::QuantizeOp> quantised;
 };
@@ -172,11 +184,13 @@ struct SetNumerics : moray::impl::SetNumericsBase<SetNumerics> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (auto found = module->getAttrOfType<lm::NumericsAttr>(lm::kNumericsAttr); found && found.getMode() != lm::Mode::Ref32) {
+    if (auto found = module->getAttrOfType<lm::NumericsAttr>(lm::kNumericsAttr);
+        found && found.getMode() != lm::Mode::Ref32) {
       if (found.getMode() == mode)
         return;
-      module.emitError() << "E3201: has numeric mode " << lm::stringifyMode(found.getMode()) << ", expected ref32 or none to set "
-                         << lm::stringifyMode(mode) << ": start from the imported module";
+      module.emitError() << "E3201: has numeric mode " << lm::stringifyMode(found.getMode())
+                         << ", expected ref32 or none to set " << lm::stringifyMode(mode)
+                         << ": start from the imported module";
       return signalPassFailure();
     }
     module->setAttr(lm::kNumericsAttr, lm::NumericsAttr::get(module.getContext(), mode, order));

@@ -14,7 +14,8 @@ namespace {
 class ModeChecker {
 public:
   ModeChecker(lm::Mode mode, MLIRContext *context)
-      : mode(mode), f32(Float32Type::get(context)), bf16(BFloat16Type::get(context)), codes(Float8E4M3FNType::get(context)) {}
+      : mode(mode), f32(Float32Type::get(context)), bf16(BFloat16Type::get(context)),
+        codes(Float8E4M3FNType::get(context)) {}
 
   LogicalResult check(Operation *op) {
     if (auto linear = dyn_cast<lm::LinearOp>(op))
@@ -38,7 +39,8 @@ private:
     Type expected = mode == lm::Mode::Ref32 ? f32 : mode == lm::Mode::Fp8 && quantised ? codes : bf16;
     if (found == expected)
       return success();
-    return op->emitError() << "E3203: multiplies rows of " << found << ", expected " << expected << " in mode " << lm::stringifyMode(mode);
+    return op->emitError() << "E3203: multiplies rows of " << found << ", expected " << expected << " in mode "
+                           << lm::stringifyMode(mode);
   }
 
   lm::Mode mode;
@@ -50,11 +52,13 @@ struct VerifyQuantize : moray::impl::VerifyQuantizeBase<VerifyQuantize> {
     ModuleOp module = getOperation();
     auto numerics = module->getAttrOfType<lm::NumericsAttr>(lm::kNumericsAttr);
     if (!numerics) {
-      module.emitError() << "E3202: has no attribute " << lm::kNumericsAttr << " after phase quantize (run --moray-set-numerics)";
+      module.emitError() << "E3202: has no attribute " << lm::kNumericsAttr
+                         << " after phase quantize (run --moray-set-numerics)";
       return signalPassFailure();
     }
     ModeChecker checker(numerics.getMode(), module.getContext());
-    WalkResult result = module.walk([&](Operation *op) { return failed(checker.check(op)) ? WalkResult::interrupt() : WalkResult::advance(); });
+    WalkResult result = module.walk(
+        [&](Operation *op) { return failed(checker.check(op)) ? WalkResult::interrupt() : WalkResult::advance(); });
     if (result.wasInterrupted())
       signalPassFailure();
   }
