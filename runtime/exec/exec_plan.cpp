@@ -38,28 +38,28 @@ static bool artifactHasLevel(const Artifact &artifact, CpuLevel level) {
   return false;
 }
 
+static Status forceLevel(const Artifact &artifact, const char *name, CpuLevel &level) {
+  MORAY_TRY(parseCpuLevel(name, level));
+  if (!artifactHasLevel(artifact, level))
+    return fail(kE4022, "the artifact has no kernels for CPU level %s; compile it with --target=cpu:%s", name, name);
+  if (!hasCpuLevel(level))
+    return fail(kE4022, "this machine cannot execute CPU level %s; force a lower level or none", name);
+  return {};
+}
+
 Status chooseLevel(const Artifact &artifact, const char *name, CpuLevel &level) {
-  if (name && strcmp(name, "auto") != 0) {
-    MORAY_TRY(parseCpuLevel(name, level));
-    if (!artifactHasLevel(artifact, level))
-      return fail(kE4022, "the artifact has no kernels for CPU level %s; compile it with --target=cpu:%s", name, name);
-    if (!hasCpuLevel(level))
-      return fail(kE4022, "this machine cannot execute CPU level %s; force a lower level or none", name);
-    return {};
-  }
-  bool machine = false;
-  for (CpuLevel candidate : schema::EnumValuesCpuLevel()) {
-    machine = machine || hasCpuLevel(candidate);
+  if (name && strcmp(name, "auto") != 0)
+    return forceLevel(artifact, name, level);
+  bool found = false;
+  for (CpuLevel candidate : schema::EnumValuesCpuLevel())
     if (hasCpuLevel(candidate) && artifactHasLevel(artifact, candidate)) {
       level = candidate;
-      name = "";
+      found = true;
     }
-  }
-  if (name && !*name)
-    return {};
-  return fail(kE4022, "%s; compile the model for a CPU level that this machine has",
-              machine ? "the artifact has no kernels for any CPU level of this machine"
-                      : "this machine has not even CPU level x86-64-v3");
+  if (!found)
+    return fail(kE4022, "the artifact has no kernels for any CPU level of this machine; compile the model for a level "
+                        "that it has, at least x86-64-v3");
+  return {};
 }
 
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result) {
