@@ -168,22 +168,16 @@ TEST_F(SafetensorsTest, ReadsUnalignedTensors) {
   EXPECT_EQ(file->read(*codes, 4, &value, 4).error().code(), 2040);
 }
 
-// Every single-bit change of a header is read without a crash, and what is accepted stays inside the file.
+// Every single-bit change of a header is read without a crash, and what is accepted stays inside the data.
 TEST_F(SafetensorsTest, SurvivesBitFlips) {
-  std::string bytes =
-      safetensors(R"({"__metadata__":{"f":"pt"},"a":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]},)"
-                  R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-                  "abcdefgh");
-  for (size_t bit = 0; bit < (bytes.size() - 8) * 8; ++bit) {
-    std::string mutated = bytes;
+  const std::string header = R"({"__metadata__":{"f":"pt"},"a":{"dtype":"BF16","shape":[1,2],"data_offsets":[0,4]},)"
+                             R"("b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})";
+  for (size_t bit = 0; bit < header.size() * 8; ++bit) {
+    std::string mutated = header;
     mutated[bit / 8] = static_cast<char>(mutated[bit / 8] ^ (1 << (bit % 8)));
-    Expected<SafetensorsFile> file = open(mutated);
-    if (!file)
-      continue;
-    for (const TensorInfo &tensor : file->tensors()) {
-      std::vector<uint8_t> data(tensor.bytes());
-      EXPECT_TRUE(file->read(tensor, 0, data.data(), data.size()));
-    }
+    Expected<SafetensorsHeader> parsed = parseSafetensorsHeader("t.safetensors", mutated, /*dataBytes=*/8);
+    for (const TensorInfo &tensor : parsed ? parsed->tensors : std::vector<TensorInfo>())
+      EXPECT_LE(tensor.end, 8u) << mutated;
   }
 }
 
