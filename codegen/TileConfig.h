@@ -19,6 +19,8 @@ struct TileConfig {
   unsigned tileRows = 3;    // register tile of the panel path: weight rows
   unsigned tileTokens = 4;  //   ... times activation rows
   unsigned chunkBlocks = 8; // blocks of 128 of K widened at a time
+  bool totalsInScratch = false; // too few registers for totals beside partial sums
+  unsigned innerGroups = 4; // register tiles of weight rows that stay in L1 while all tokens pass by
   unsigned prefetchBytes = 1024;
 
   std::string str() const;

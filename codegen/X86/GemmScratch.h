@@ -33,7 +33,8 @@ struct GemmScratch {
     xScales = take(spec.x == DType::F8E4M3 ? config.rowTile * blocks * 4 : 0);
     wScales = take(spec.scalePitch ? config.panelRows * scaleStride * 4 : 0);
     panel = take(uint64_t(config.panelRows) * config.chunkBlocks * 512);
-    totals = take(blocks > config.chunkBlocks ? uint64_t(config.rowTile) * config.panelRows * 64 : 0);
+    uint64_t tile = config.totalsInScratch ? config.tileRows * config.tileTokens * 64 : 0;
+    totals = take(blocks > config.chunkBlocks ? uint64_t(config.rowTile) * config.panelRows * 64 : tile);
     results = take(config.rowTile * resultStride * 4);
   }
 };

@@ -149,13 +149,14 @@ Values GemmTile::partialSums(unsigned rows, unsigned tokens, unsigned steps, llv
 /// that of token 0.
 Values GemmTile::accumulate(const Values &partials, const Values &totals, unsigned rows, unsigned tokens, Value wScales, Value xScales) {
   Values sums, xs;
+  unsigned width = cast<VectorType>(partials[0].getType()).getNumElements();
   if (spec.x == DType::F8E4M3)
     for (unsigned t = 0; t < tokens; ++t)
-      xs.push_back(v.splat(v.load(v.f32, v.at(xScales, 4 * t)), lanes));
+      xs.push_back(v.splat(v.load(v.f32, v.at(xScales, 4 * t)), width));
   for (unsigned r = 0; r < rows; ++r) {
     Value scale;
     if (spec.scalePitch)
-      scale = v.splat(v.load(v.f32, v.at(wScales, int64_t(r * layout.scaleStride * 4))), lanes);
+      scale = v.splat(v.load(v.f32, v.at(wScales, int64_t(r * layout.scaleStride * 4))), width);
     for (unsigned t = 0; t < tokens; ++t) {
       unsigned i = r * tokens + t;
       Value both = scale && !xs.empty() ? v.mulf(xs[t], scale) : scale;
@@ -286,57 +287,104 @@ void GemmTile::widenPanel(Value chunk, Value firstBlock, Value endBlock) {
   });
 }
 
-/// Tokens outside, rows inside: the packed rows of a group stay in L1, the panel streams from L2.
+/// A few row groups stay in L1 while the packed rows pass by from L2.
 void GemmTile::multiplyPanel(Value chunk, Value firstBlock, Value endBlock) {
-  unsigned rows = config.tileRows, tokens = config.tileTokens, sums = rows * tokens;
-  VectorType vector = v.vec(lanes, v.f32);
-  Value tokenGroups = v.ceilDiv(place.count, tokens);
-  v.forLoop(0, tokenGroups, 1, [&](Value tokenGroup) {
-    forParts(rows, [&](Value part, Value group) {
-      Value rowGroup = v.add(v.mul(part, partRows / rows), group);
-      Value x = v.at(v.at(v.scratch(), v.mul(tokenGroup, int64_t(blocks) * tokens * 512)), int64_t(layout.x));
-      Value panel = v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
-      Value index = v.add(v.mul(tokenGroup, config.panelRows / rows), rowGroup);
-      Value saved = v.at(v.at(v.scratch(), v.mul(index, int64_t(sums) * 64)), int64_t(layout.totals));
-      Values zeros(sums, v.f(0, lanes)), totals = zeros;
-      if (chunk)
-        totals = v.ifElse(
-            v.eq(firstBlock, 0), SmallVector<Type>(sums, vector), [&] { return zeros; },
-            [&] {
-              Values loaded;
-              for (unsigned i = 0; i < sums; ++i)
-                loaded.push_back(v.load(vector, v.at(saved, i * 64), 64));
-              return loaded;
-            });
-      totals = multiplyTile(totals, firstBlock, endBlock, x, panel, rowGroup, tokenGroup);
-      auto finish = [&] { storeResults(totals, rows, tokens, v.mul(tokenGroup, tokens), v.mul(rowGroup, rows)); };
-      if (!chunk)
-        return finish();
-      v.ifElse(v.eq(endBlock, int64_t(blocks)), finish, [&] {
-        for (unsigned i = 0; i < sums; ++i)
-          v.store(totals[i], v.at(saved, i * 64), 64);
+  unsigned rows = config.tileRows, tokens = config.tileTokens;
+  Value tokenGroups = v.ceilDiv(place.count, tokens), rowGroups = v.ceilDiv(valid, rows);
+  v.forLoop(0, v.c64(parts), 1, [&](Value part) {
+    v.forLoop(0, rowGroups, config.innerGroups, [&](Value firstGroup) {
+      Value endGroup = v.minu(v.add(firstGroup, config.innerGroups), rowGroups);
+      v.forLoop(0, tokenGroups, 1, [&](Value tokenGroup) {
+        v.forLoop(firstGroup, endGroup, v.c64(1), [&](Value group) {
+          multiplyGroups(chunk, firstBlock, endBlock, v.add(v.mul(part, partRows / rows), group), tokenGroup);
+        });
       });
     });
   });
 }
 
-Values GemmTile::multiplyTile(Values totals, Value firstBlock, Value endBlock, Value x, Value panel, Value rowGroup, Value tokenGroup) {
-  unsigned rows = config.tileRows, tokens = config.tileTokens;
-  VectorType vector = v.vec(lanes, v.f32);
+/// One register tile over one chunk of K: totals start at zero or where the last chunk left them.
+void GemmTile::multiplyGroups(Value chunk, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup) {
+  unsigned rows = config.tileRows, tokens = config.tileTokens, sums = rows * tokens;
+  Value saved = v.at(v.scratch(), int64_t(layout.totals));
+  if (chunk) {
+    Value index = v.add(v.mul(tokenGroup, config.panelRows / rows), rowGroup);
+    saved = v.at(saved, v.mul(index, int64_t(sums) * 64));
+  }
+  Values zeros(sums, v.f(0, lanes)), totals = zeros;
+  auto finish = [&] { storeResults(totals, rows, tokens, v.mul(tokenGroup, tokens), v.mul(rowGroup, rows)); };
+  auto ifLast = [&](llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) {
+    if (chunk)
+      v.ifElse(v.eq(endBlock, int64_t(blocks)), then, otherwise);
+    else
+      then();
+  };
+  if (config.totalsInScratch) {
+    auto clear = [&] { storeTotals(zeros, saved); };
+    if (chunk)
+      v.ifThen(v.eq(firstBlock, 0), clear);
+    else
+      clear();
+    multiplyTile({}, firstBlock, endBlock, rowGroup, tokenGroup, saved);
+    ifLast(
+        [&] {
+          totals = loadTotals(saved);
+          finish();
+        },
+        [] {});
+    return;
+  }
+  if (chunk)
+    totals = v.ifElse(
+        v.eq(firstBlock, 0), SmallVector<Type>(sums, v.vec(lanes, v.f32)), [&] { return zeros; }, [&] { return loadTotals(saved); });
+  totals = multiplyTile(totals, firstBlock, endBlock, rowGroup, tokenGroup, Value());
+  ifLast(finish, [&] { storeTotals(totals, saved); });
+}
+
+Values GemmTile::loadTotals(Value saved) {
+  Values totals;
+  for (unsigned i = 0; i < config.tileRows * config.tileTokens; ++i)
+    totals.push_back(v.load(v.vec(lanes, v.f32), v.at(saved, i * 64), 64));
+  return totals;
+}
+void GemmTile::storeTotals(const Values &totals, Value saved) {
+  for (unsigned i = 0; i < totals.size(); ++i)
+    v.store(totals[i], v.at(saved, i * 64), 64);
+}
+
+/// Blocks [firstBlock, endBlock) of one register tile. Totals are carried in registers, or updated in memory at `saved`: then lane by lane
+/// half, since the 16 registers of AVX2 hold 8 lanes each.
+Values GemmTile::multiplyTile(Values totals, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup, Value saved) {
+  unsigned rows = config.tileRows, tokens = config.tileTokens, width = saved ? v.target.floatLanes : lanes;
+  Value x = v.at(v.at(v.scratch(), v.mul(tokenGroup, int64_t(blocks) * tokens * 512)), int64_t(layout.x));
+  Value panel = v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
   Value wScales = v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(rows * layout.scaleStride * 4))), int64_t(layout.wScales));
   Value xScales = v.at(v.at(v.scratch(), v.mul(tokenGroup, int64_t(blocks * tokens * 4))), int64_t(layout.xScales));
-  auto oneBlock = [&](Value block, unsigned steps, const Values &sums) {
+  VectorType vector = v.vec(width, v.f32);
+  auto oneBlock = [&](Value block, unsigned steps, Values sums) {
     Value xBlock = v.at(x, v.mul(block, tokens * 512)), wBlock = v.at(panel, v.mul(v.sub(block, firstBlock), rows * 512));
-    Values partials = partialSums(
-        rows, tokens, steps, [&](unsigned r, unsigned step) { return v.load(vector, v.at(wBlock, r * 512 + step * 64), 64); },
-        [&](unsigned t, unsigned step) { return v.load(vector, v.at(xBlock, t * 512 + step * 64), 64); });
-    return accumulate(partials, sums, rows, tokens, v.at(wScales, v.mul(block, 4)), v.at(xScales, v.mul(block, tokens * 4)));
+    Value wScale = v.at(wScales, v.mul(block, 4)), xScale = v.at(xScales, v.mul(block, tokens * 4));
+    for (unsigned lane = 0; lane < lanes; lane += width) {
+      Values partials = partialSums(
+          rows, tokens, steps, [&](unsigned r, unsigned step) { return v.load(vector, v.at(wBlock, r * 512 + step * 64 + lane * 4), width * 4); },
+          [&](unsigned t, unsigned step) { return v.load(vector, v.at(xBlock, t * 512 + step * 64 + lane * 4), width * 4); });
+      if (saved) {
+        sums.clear();
+        for (unsigned i = 0; i < rows * tokens; ++i)
+          sums.push_back(v.load(vector, v.at(saved, i * 64 + lane * 4), width * 4));
+      }
+      sums = accumulate(partials, sums, rows, tokens, wScale, xScale);
+      if (saved)
+        for (unsigned i = 0; i < rows * tokens; ++i)
+          v.store(sums[i], v.at(saved, i * 64 + lane * 4), width * 4);
+    }
+    return saved ? Values() : sums;
   };
   totals = v.forLoop(firstBlock, v.minu(endBlock, int64_t(fullBlocks)), v.c64(1), totals,
                      [&](Value block, ValueRange carried) { return oneBlock(block, blockSteps, Values(carried)); });
   if (tailSteps)
     totals = v.ifElse(
-        v.eq(endBlock, int64_t(blocks)), SmallVector<Type>(rows * tokens, vector),
+        v.eq(endBlock, int64_t(blocks)), SmallVector<Type>(totals.size(), vector),
         [&] { return oneBlock(v.c64(fullBlocks), tailSteps, totals); }, [&] { return totals; });
   return totals;
 }

@@ -52,7 +52,10 @@ private:
   void emitPanels();
   void widenPanel(Value chunk, Value firstBlock, Value endBlock);
   void multiplyPanel(Value chunk, Value firstBlock, Value endBlock);
-  Values multiplyTile(Values totals, Value firstBlock, Value endBlock, Value x, Value panel, Value rowGroup, Value tokenGroup);
+  void multiplyGroups(Value chunk, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup);
+  Values multiplyTile(Values totals, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup, Value saved);
+  Values loadTotals(Value saved);
+  void storeTotals(const Values &totals, Value saved);
   void storeResults(const Values &totals, unsigned rows, unsigned tokens, Value firstToken, Value localRow);
   // Both.
   void forParts(unsigned rowsPerGroup, llvm::function_ref<void(Value part, Value group)> body);
