@@ -193,8 +193,10 @@ def FuseRouter : MorayPass<"moray-fuse-router"> {
 def FuseRows : MorayPass<"moray-fuse-rows"> {
   let summary = "Groups row-wise ops of one domain into row kernels";
   let description = [{
-    An op joins the first row kernel of its domain before it whose inputs suffice: all its operands are results of that kernel's ops or exist where the
-    kernel starts. That gives residual + norm (+ quantise), slices + norms + rope + append, combine + additions + norm (+ quantise), embed + first norm.
+    An op joins the first row kernel of its domain that is related (reads the same rows, makes rows that the op reads, or stands right before it) and
+    whose inputs suffice: all its operands are results of that kernel's ops or exist where the kernel starts. Pure ops that are needed late only first
+    sink to their first user. That gives residual + norm (+ quantise), slices + norms + rope + append, combine + additions + norm (+ quantise),
+    embed + rope table + first norm.
 
     ```mlir
     %a = lm.add %h, %o

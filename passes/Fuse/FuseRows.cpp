@@ -48,8 +48,31 @@ static bool mayMoveUp(Operation *op, const Group &group) {
   return true;
 }
 
+/// True for values of the step, false for weights.
+static bool isRows(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && !type.hasStaticShape();
+}
+
+/// True if a common kernel saves memory traffic (`op` reads rows that the group makes or reads) or a launch that
+/// nothing stands before. Without this a sum that is needed late would join an unrelated kernel and be stored and read
+/// again.
+static bool isRelated(Operation *op, const Group &group) {
+  for (Value operand : op->getOperands())
+    if (isRows(operand) && llvm::any_of(operand.getUsers(), [&](Operation *user) {
+          return user != op && llvm::is_contained(group.ops, user);
+        }))
+      return true;
+    else if (operand.getDefiningOp() && llvm::is_contained(group.ops, operand.getDefiningOp()))
+      return true;
+  for (Operation *between = group.ops.back(); between != op; between = between->getNextNode())
+    if (kernelClassOf(between) != lm::KernelClass::Row)
+      return false;
+  return true;
+}
+
 static bool canJoin(Operation *op, const RowDomain &domain, const Group &group) {
-  if (!(domain == group.domain))
+  if (!(domain == group.domain) || !isRelated(op, group))
     return false;
   for (Value operand : op->getOperands()) {
     Operation *def = operand.getDefiningOp();

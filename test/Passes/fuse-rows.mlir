@@ -104,3 +104,26 @@ lm.program @step(%t: tensor<?xi32>, %rows: !lm.rows, %outs: tensor<?xi32>, %e: t
   %n = lm.rms_norm %o, %w {eps = 1.0e-6 : f32} : tensor<?x64xbf16>, tensor<64xbf16> -> tensor<?x64xbf16>
   lm.return %n, %cos, %sin : tensor<?x64xbf16>, tensor<?x2xf32>, tensor<?x2xf32>
 }
+
+// -----
+
+// A sum that is needed after the second product does not join the kernel before it, although it could: it would be stored and read again.
+// CHECK-LABEL: lm.layer @unrelated
+lm.layer @unrelated(%l: index, %a: tensor<?x128xbf16>, %t: tensor<?x128xbf16>, %w: tensor<128x128xf8E4M3FN>, %ws: tensor<1x1xf32>, %b: tensor<?x128xbf16>)
+    -> tensor<?x128xbf16> {
+  // CHECK: lm.kernel row over rows(
+  // CHECK-NEXT: ^bb0
+  // CHECK-NEXT: lm.quantize
+  // CHECK-NEXT: lm.yield
+  // CHECK: lm.scaled_linear
+  // CHECK: lm.kernel row over rows(
+  // CHECK-NEXT: ^bb0
+  // CHECK-NEXT: lm.add
+  // CHECK-NEXT: lm.add
+  // CHECK-NEXT: lm.yield
+  %c, %cs = lm.quantize %t {format = #lm<scale_format f32>} : tensor<?x128xbf16> -> tensor<?x128xf8E4M3FN>, tensor<?x1xf32>
+  %s = lm.add %a, %b : tensor<?x128xbf16>, tensor<?x128xbf16> -> tensor<?x128xbf16>
+  %y = lm.scaled_linear %c by %cs, %w scales %ws : (tensor<?x128xf8E4M3FN>, tensor<?x1xf32>, tensor<128x128xf8E4M3FN>, tensor<1x1xf32>) -> tensor<?x128xbf16>
+  %out = lm.add %s, %y : tensor<?x128xbf16>, tensor<?x128xbf16> -> tensor<?x128xbf16>
+  lm.return %out : tensor<?x128xbf16>
+}
