@@ -148,14 +148,15 @@ def LM_QuantizeOp : LM_Op<"quantize", [Pure]> {
 def LM_SampleOp : LM_Op<"sample", [Pure]> {
   let summary = "Draws one token per row from temperature, top-k, top-p and (seed, position)";
   let description = [{
-    `params` are rows of `moray_sample_params` (kernel_abi.h) as bytes. Greedy where temperature <= 0. Order of ids: larger logit first, on ties
-    the smaller id. Otherwise (spec checkpoint.md 4):
-    1. top-k keeps the first k ids (0: all);
-    2. w = floor(exp((logit - max) / temperature) * 2^40) as an integer, so that sums do not depend on their order;
-    3. top-p < 1 keeps the smallest prefix with sum >= floor(top_p * W) in f64, W the sum of all w kept so far, and one id at least;
-    4. R = SplitMix64 at counter position + 1: x = seed + 0x9E3779B97F4A7C15 * (position + 1); x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9;
-       x = (x ^ x >> 27) * 0x94D049BB133111EB; R = x ^ x >> 31;
-    5. the token is the smallest id whose sum of w over the kept ids <= it exceeds floor(R * W' / 2^64), W' the sum of the kept w.
+    `params` are rows of `moray_sample_params` (kernel_abi.h) as bytes. Where temperature <= 0, or so small that max / temperature is infinite: the
+    largest logit, the smallest id of equals. Otherwise (spec checkpoint.md 4):
+    1. x = logit / temperature in f32; w = floor(exp(x - max x) * 2^40) as an integer, so that sums do not depend on their order;
+    2. top-k > 0 keeps the k largest x, smaller ids first among equals;
+    3. top-p < 1 keeps of these the shortest prefix (descending x, then ascending id) with sum of w >= ceil(top_p * W) in f64, W the sum of w
+       after step 2, and one id at least;
+    4. random = mix(mix(seed + G) + (position + 1) G), G = 0x9E3779B97F4A7C15, mix = the finaliser of SplitMix64:
+       z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9; z = (z ^ z >> 27) * 0x94D049BB133111EB; z ^ z >> 31;
+    5. the token is the smallest id whose sum of w over the kept ids <= it exceeds floor(random * W' / 2^64), W' the sum of the kept w.
 
     ```mlir
     %t = lm.sample %logits, %params : tensor<?x4096xf32>, tensor<?x24xui8> -> tensor<?xi32>

@@ -72,8 +72,9 @@ double moray::reference::maxRelativeError(const Tensor &actual, const Tensor &re
   return worst;
 }
 
-std::vector<double> moray::reference::simdiff(const Tensor &actual, const Tensor &reference) {
-  std::vector<double> result;
+Simdiff moray::reference::simdiff(const Tensor &actual, const Tensor &reference) {
+  Simdiff result;
+  double allProducts = 0, allNorms = 0;
   for (int64_t t = 0; t < reference.rows(); ++t) {
     double product = 0, norms = 0;
     for (int64_t i = 0; i < reference.width(); ++i) {
@@ -81,8 +82,11 @@ std::vector<double> moray::reference::simdiff(const Tensor &actual, const Tensor
       product += a * b;
       norms += a * a + b * b;
     }
-    result.push_back(1 - 2 * product / norms);
+    result.rows.push_back(1 - 2 * product / norms);
+    allProducts += product;
+    allNorms += norms;
   }
+  result.total = 1 - 2 * allProducts / allNorms;
   return result;
 }
 
@@ -127,10 +131,11 @@ Comparison moray::reference::compare(const SessionResult &result, const Golden &
   if (const Tensor *logits = golden.find("logits"))
     comparison.logits = maxRelativeError(result.logits, *logits);
   if (const Tensor *hidden = golden.find("hidden.final"); hidden && hidden->shape == result.hidden.shape) {
-    std::vector<double> differences = simdiff(result.hidden, *hidden);
-    std::sort(differences.begin(), differences.end());
-    comparison.hiddenMax = differences.back();
-    comparison.hiddenMedian = differences[differences.size() / 2];
+    Simdiff difference = simdiff(result.hidden, *hidden);
+    std::sort(difference.rows.begin(), difference.rows.end());
+    comparison.hidden = difference.total;
+    comparison.hiddenMax = difference.rows.back();
+    comparison.hiddenMedian = difference.rows[difference.rows.size() / 2];
   }
   for (const auto &[layer, ids] : golden.routing().ids) {
     auto found = result.routing.ids.find(layer);

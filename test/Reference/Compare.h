@@ -12,8 +12,12 @@ frontend::Expected<std::map<std::string, Tensor>> readTensors(const std::string 
 
 /// Largest over the rows of max|a - b| / max|b|; infinite where shapes differ or a number is not finite.
 double maxRelativeError(const Tensor &actual, const Tensor &reference);
-/// 1 - 2<a, b> / (|a|^2 + |b|^2) per row.
-std::vector<double> simdiff(const Tensor &actual, const Tensor &reference);
+/// 1 - 2<a, b> / (|a|^2 + |b|^2) of all rows together, and of each row.
+struct Simdiff {
+  double total = 0;
+  std::vector<double> rows;
+};
+Simdiff simdiff(const Tensor &actual, const Tensor &reference);
 
 /// A golden run: prompts one after the other, and what they give.
 class Golden {
@@ -32,10 +36,10 @@ private:
 };
 
 struct Comparison {
-  double logits = 0;                      // maxRelativeError
-  double hiddenMax = 0, hiddenMedian = 0; // simdiff of the final hidden state, over tokens
-  int64_t routed = 0, routedEqual = 0;    // (token, layer) pairs, and those with the same ids in the same order
-  int64_t greedy = 0, greedyEqual = 0;    // prompts with a continuation, and those that agree in every token
+  double logits = 0;                                  // maxRelativeError
+  double hidden = 0, hiddenMax = 0, hiddenMedian = 0; // simdiff of the final hidden states: all together, over tokens
+  int64_t routed = 0, routedEqual = 0;                // (token, layer) pairs, and those with the same ids in order
+  int64_t greedy = 0, greedyEqual = 0;                // prompts with a continuation, and those equal in every token
 };
 Comparison compare(const SessionResult &result, const Golden &golden);
 
