@@ -10,8 +10,8 @@
 
 namespace moray::codegen {
 
-/// `kernel` is an lm.kernel or a cmd.kernel. Errors are "E3xxx: ..." texts: the class has no emitter, or its emitter cannot compute what
-/// the region says.
+/// `kernel` is an lm.kernel or a cmd.kernel. Errors are "E3xxx: ..." texts: the class has no emitter, or its emitter
+/// cannot compute what the region says.
 llvm::Expected<KernelSpec> classify(mlir::Operation *kernel);
 
 } // namespace moray::codegen

@@ -63,7 +63,8 @@ llvm::Error GemmClassifier::bind(Value value, int &arg) {
     return llvm::Error::success();
   arg = region.argument(value);
   if (arg < 0)
-    return unsupportedRegion(value.getDefiningOp() ? value.getDefiningOp() : product.op, "is not an operand of the kernel");
+    return unsupportedRegion(value.getDefiningOp() ? value.getDefiningOp() : product.op,
+                             "is not an operand of the kernel");
   return llvm::Error::success();
 }
 
@@ -117,8 +118,8 @@ llvm::Error GemmClassifier::readSwiglu(moray::lm::SwigluOp op) {
   if (!gate || !up || gate.getSource() != product.result || up.getSource() != product.result)
     return unsupportedRegion(op, "must take two slices of the matrix product");
   used += 3;
-  body->epilogue = {GemmEpilogue::Swiglu, uint64_t(gate.getOffset()), uint64_t(up.getOffset()), uint64_t(moray::lm::widthOf(op.getResult())),
-                    dtypeOf(product.result.getType()) == DType::BF16};
+  body->epilogue = {GemmEpilogue::Swiglu, uint64_t(gate.getOffset()), uint64_t(up.getOffset()),
+                    uint64_t(moray::lm::widthOf(op.getResult())), dtypeOf(product.result.getType()) == DType::BF16};
   return llvm::Error::success();
 }
 
@@ -133,7 +134,8 @@ llvm::Error GemmClassifier::readResult() {
     result = cast.getSource(), ++used; // rounds once, as the product itself would
   if (auto swiglu = result.getDefiningOp<moray::lm::SwigluOp>())
     return readSwiglu(swiglu);
-  return result == product.result ? llvm::Error::success() : unsupportedRegion(product.op, "is not what the kernel returns");
+  return result == product.result ? llvm::Error::success()
+                                  : unsupportedRegion(product.op, "is not what the kernel returns");
 }
 
 llvm::Expected<KernelSpec> GemmClassifier::classify() {
@@ -151,4 +153,6 @@ llvm::Expected<KernelSpec> GemmClassifier::classify() {
   return KernelSpec{body->experts ? KernelClass::GroupedGemm : KernelClass::Gemm, region.pointerCount(), body};
 }
 
-llvm::Expected<KernelSpec> moray::codegen::classifyGemm(const KernelRegion &region) { return GemmClassifier(region).classify(); }
+llvm::Expected<KernelSpec> moray::codegen::classifyGemm(const KernelRegion &region) {
+  return GemmClassifier(region).classify();
+}

@@ -1,5 +1,6 @@
 //===- Emitter.cpp - the table of emitters and the compile driver -------------===//
-// Finds the emitter of a class and compiles kernels in parallel: equal ones once, bytes independent of the number of threads.
+// Finds the emitter of a class and compiles kernels in parallel: equal ones once, bytes independent of the number of
+// threads.
 
 #include "codegen/Emitter.h"
 #include "codegen/X86/LinkImage.h"
@@ -15,7 +16,8 @@
 using namespace moray::codegen;
 
 const Emitter *moray::codegen::findEmitter(KernelClass klass) {
-  static const Emitter *const emitters[] = {&gemmEmitter, &groupedGemmEmitter, &rowEmitter, &routerEmitter, &permuteEmitter, &attentionEmitter, &samplingEmitter, &probeEmitter};
+  static const Emitter *const emitters[] = {&gemmEmitter,    &groupedGemmEmitter, &rowEmitter,      &routerEmitter,
+                                            &permuteEmitter, &attentionEmitter,   &samplingEmitter, &probeEmitter};
   for (const Emitter *emitter : emitters)
     if (emitter->klass == klass)
       return emitter;
@@ -40,7 +42,8 @@ static llvm::Error writeObject(const std::string &directory, const Job &job) {
     if (!failure)
       file.write(job.object.data(), job.object.size());
   }
-  return failure ? llvm::createStringError(failure, "E3105: cannot write '" + path + "': " + failure.message()) : llvm::Error::success();
+  return failure ? llvm::createStringError(failure, "E3105: cannot write '" + path + "': " + failure.message())
+                 : llvm::Error::success();
 }
 
 static void compileJob(Job &job, mlir::MLIRContext &context, const CompileOptions &options) {
@@ -81,13 +84,14 @@ static void runJobs(std::vector<Job> &jobs, const CompileOptions &options) {
 }
 
 llvm::Expected<std::vector<CompiledImage>> moray::codegen::compileKernels(llvm::ArrayRef<KernelSpec> specs,
-                                                                           const CompileOptions &options) {
+                                                                          const CompileOptions &options) {
   std::vector<const KernelSpec *> unique; // in input order
   llvm::StringMap<size_t> indexOfKey;
   std::vector<size_t> uniqueIndex; // parallel to specs
   for (const KernelSpec &spec : specs) {
     if (!findEmitter(spec.klass))
-      return llvm::createStringError(llvm::formatv("E3101: no emitter for kernels of class '{0}'", kernelClassName(spec.klass)).str());
+      return llvm::createStringError(
+          llvm::formatv("E3101: no emitter for kernels of class '{0}'", kernelClassName(spec.klass)).str());
     auto [entry, inserted] = indexOfKey.try_emplace(spec.key(), unique.size());
     if (inserted)
       unique.push_back(&spec);

@@ -21,8 +21,8 @@ struct LaunchPlan {
   std::string config;    // one line for people: tile sizes
 };
 
-/// Both functions are pure. `emit` fills the entry block of the kernel and leaves the return to the caller; it reports a spec that it
-/// cannot compile as an error "E3xxx: ...".
+/// Both functions are pure. `emit` fills the entry block of the kernel and leaves the return to the caller; it reports
+/// a spec that it cannot compile as an error "E3xxx: ...".
 struct Emitter {
   KernelClass klass;
   LaunchPlan (*plan)(const KernelSpec &spec, const Target &target);
@@ -58,9 +58,10 @@ struct CompiledImage {
   std::vector<CompiledVariant> variants;
 };
 
-/// Compiles every spec for every level: equal specs once, kernels in parallel, the same bytes for the same input whatever the number of
-/// threads. Errors are "E3xxx: ..." texts of the first failing kernel in input order.
-llvm::Expected<std::vector<CompiledImage>> compileKernels(llvm::ArrayRef<KernelSpec> specs, const CompileOptions &options);
+/// Compiles every spec for every level: equal specs once, kernels in parallel, the same bytes for the same input
+/// whatever the number of threads. Errors are "E3xxx: ..." texts of the first failing kernel in input order.
+llvm::Expected<std::vector<CompiledImage>> compileKernels(llvm::ArrayRef<KernelSpec> specs,
+                                                          const CompileOptions &options);
 
 } // namespace moray::codegen
 

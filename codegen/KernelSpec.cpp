@@ -17,7 +17,8 @@ const char *moray::codegen::dtypeName(DType type) {
   return names[unsigned(type)];
 }
 const char *moray::codegen::kernelClassName(KernelClass klass) {
-  static const char *const names[] = {"gemm", "grouped_gemm", "attention", "row", "router", "permute", "sampling", "probe"};
+  static const char *const names[] = {"gemm",   "grouped_gemm", "attention", "row",
+                                      "router", "permute",      "sampling",  "probe"};
   return names[unsigned(klass)];
 }
 
@@ -44,15 +45,18 @@ std::string RowDomain::str() const {
 
 std::string KernelSpec::key() const { return std::string(kernelClassName(klass)) + ":" + body->key(); }
 std::string KernelSpec::symbol() const {
-  return std::string(kernelClassName(klass)) + "_" + llvm::utohexstr(llvm::xxh3_64bits(key()), /*LowerCase=*/true, /*Width=*/16);
+  return std::string(kernelClassName(klass)) + "_" +
+         llvm::utohexstr(llvm::xxh3_64bits(key()), /*LowerCase=*/true, /*Width=*/16);
 }
 
 std::string GemmBody::key() const {
-  return llvm::formatv("{0}x{1}->{2} O={3} K={4} xp={5}+{6} wp={7} sp={8} {9} ep={10},{11},{12},{13},{14} fin={15} E={16} "
-                       "args={17},{18},{19},{20},{21},{22},{23} gather={24} bias={25}",
-                       dtypeName(x), dtypeName(w), dtypeName(out), O, K, xPitch, xOffset, wPitch, scalePitch, domain.str(),
-                       unsigned(epilogue.kind), epilogue.gateBegin, epilogue.upBegin, epilogue.width, epilogue.roundParts, checkFinite,
-                       experts, xArg, xScaleArg, wArg, wScaleArg, biasArg, offsetsArg, outArg, gatherArg, dtypeName(bias))
+  return llvm::formatv(
+             "{0}x{1}->{2} O={3} K={4} xp={5}+{6} wp={7} sp={8} {9} ep={10},{11},{12},{13},{14} fin={15} E={16} "
+             "args={17},{18},{19},{20},{21},{22},{23} gather={24} bias={25}",
+             dtypeName(x), dtypeName(w), dtypeName(out), O, K, xPitch, xOffset, wPitch, scalePitch, domain.str(),
+             unsigned(epilogue.kind), epilogue.gateBegin, epilogue.upBegin, epilogue.width, epilogue.roundParts,
+             checkFinite, experts, xArg, xScaleArg, wArg, wScaleArg, biasArg, offsetsArg, outArg, gatherArg,
+             dtypeName(bias))
       .str();
 }
 

@@ -20,8 +20,8 @@ uint64_t byteWidth(DType type);
 const char *dtypeName(DType type);
 const char *kernelClassName(KernelClass klass);
 
-/// Which live count the leading dimension follows. Slots are sorted (row, expert) pairs: `perRow` of them for each row of the step.
-/// Prefill rows are rows [decode, rows).
+/// Which live count the leading dimension follows. Slots are sorted (row, expert) pairs: `perRow` of them for each row
+/// of the step. Prefill rows are rows [decode, rows).
 struct RowDomain {
   enum Kind : uint8_t { Rows, Decode, Prefill, Outs, Slots } kind = Rows;
   uint32_t perRow = 1;
@@ -60,7 +60,8 @@ struct GemmEpilogue {
 };
 
 /// Y[m, o] = epilogue(sum_b scale(m, o, b) * P_b(m, o)) (+ bias[o]) with P_b the partial product over 128 of K.
-/// x is [rows, xPitch] of which columns [xOffset, xOffset + K) are read; w is [O, K] with rows of wPitch bytes, padded with zeros.
+/// x is [rows, xPitch] of which columns [xOffset, xOffset + K) are read; w is [O, K] with rows of wPitch bytes, padded
+/// with zeros.
 struct GemmBody : KernelBody {
   DType x = DType::BF16, w = DType::F8E4M3, out = DType::BF16;
   uint64_t O = 0, K = 0;
@@ -71,8 +72,8 @@ struct GemmBody : KernelBody {
   GemmEpilogue epilogue;
   bool checkFinite = false; // non-finite results are a fault (logits)
 
-  // Grouped form (experts > 0): w is [experts, O, K] one after the other, scales [experts, ceil(O/128), ceil(K/128)]; the rows of
-  // expert e are slots [offsets[e], offsets[e+1]).
+  // Grouped form (experts > 0): w is [experts, O, K] one after the other, scales [experts, ceil(O/128), ceil(K/128)];
+  // the rows of expert e are slots [offsets[e], offsets[e+1]).
   uint64_t experts = 0;
 
   // Indices into moray_kernel_args.operands; -1: absent.
@@ -86,7 +87,8 @@ struct GemmBody : KernelBody {
   std::string key() const override;
 };
 
-/// Measures the machine from inside the artifact; the contract of its operands and symbols is in runtime/schema/kernel_abi.h.
+/// Measures the machine from inside the artifact; the contract of its operands and symbols is in
+/// runtime/schema/kernel_abi.h.
 struct ProbeBody : KernelBody {
   enum Kind : uint8_t { ReadBandwidth, FmaPeak } kind;
   explicit ProbeBody(Kind kind) : kind(kind) {}

@@ -1,5 +1,6 @@
 //===- SizeExpr.h - sizes as postfix expressions over step symbols --*- C++ -*-===//
-// A value class that builds the size expressions of the artifact (schema ExprOp): task counts, scratch and buffer bytes.
+// A value class that builds the size expressions of the artifact (schema ExprOp): task counts, scratch and buffer
+// bytes.
 
 #ifndef MORAY_CODEGEN_SIZEEXPR_H
 #define MORAY_CODEGEN_SIZEEXPR_H
@@ -22,7 +23,8 @@ struct ExprOp {
   bool operator==(const ExprOp &o) const { return kind == o.kind && value == o.value; }
 };
 
-/// An unsigned 64-bit expression in postfix form. Constants are folded, neutral elements vanish. Overflow is the evaluator's business.
+/// An unsigned 64-bit expression in postfix form. Constants are folded, neutral elements vanish. Overflow is the
+/// evaluator's business.
 class SizeExpr {
 public:
   SizeExpr(uint64_t constant = 0) : ops{{ExprKind::Const, constant}} {}
@@ -39,11 +41,15 @@ public:
   friend SizeExpr operator*(const SizeExpr &a, const SizeExpr &b) {
     return a.isConst(1) ? b : b.isConst(1) ? a : combine(ExprKind::Mul, a, b);
   }
-  static SizeExpr ceilDiv(const SizeExpr &a, const SizeExpr &b) { return b.isConst(1) ? a : combine(ExprKind::CeilDiv, a, b); }
+  static SizeExpr ceilDiv(const SizeExpr &a, const SizeExpr &b) {
+    return b.isConst(1) ? a : combine(ExprKind::CeilDiv, a, b);
+  }
   static SizeExpr min(const SizeExpr &a, const SizeExpr &b) { return combine(ExprKind::Min, a, b); }
   static SizeExpr max(const SizeExpr &a, const SizeExpr &b) { return combine(ExprKind::Max, a, b); }
   /// a rounded up to a multiple of b.
-  static SizeExpr align(const SizeExpr &a, const SizeExpr &b) { return b.isConst(1) ? a : combine(ExprKind::Align, a, b); }
+  static SizeExpr align(const SizeExpr &a, const SizeExpr &b) {
+    return b.isConst(1) ? a : combine(ExprKind::Align, a, b);
+  }
 
 private:
   static uint64_t fold(ExprKind kind, uint64_t a, uint64_t b) {

@@ -22,7 +22,7 @@ struct Target {
   unsigned vectorRegisters; // architectural vector registers
   uint64_t l1Bytes;         // data cache of one core, smallest machine of the level
   uint64_t l2Bytes;
-  bool hasAmx = false;      // 16x64-byte tiles; no emitter uses them yet
+  bool hasAmx = false; // 16x64-byte tiles; no emitter uses them yet
 };
 
 /// The two levels that every CPU artifact carries; `level` must be one of them.

@@ -16,7 +16,9 @@ static LaunchPlan plan(const KernelSpec &spec, const Target &target) {
 }
 
 llvm::Error moray::codegen::checkGemm(const GemmBody &body) {
-  auto fail = [&](const char *what) { return llvm::createStringError("E3120: %s in matrix product %s", what, body.key().c_str()); };
+  auto fail = [&](const char *what) {
+    return llvm::createStringError("E3120: %s in matrix product %s", what, body.key().c_str());
+  };
   if (!body.O || !body.K || !body.width())
     return fail("empty dimension");
   if ((body.w == DType::F8E4M3) != (body.scalePitch != 0))

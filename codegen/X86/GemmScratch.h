@@ -11,10 +11,10 @@ namespace moray::codegen {
 /// Byte offsets into the scratch of one worker; every part starts at a multiple of 64.
 ///   x        f32 [rowTile / tileTokens][blocks][tileTokens][128]     packed activations
 ///   xScales  f32 [rowTile / tileTokens][blocks][tileTokens]          activation scales (FP8 rows)
-///   wScales  f32 [panelRows][scaleStride]                            weight scales of the panel's rows, times the FP8 bias
-///   panel    f32 [panelRows / tileRows][chunkBlocks][tileRows][128]  widened weights of one chunk of K
-///   totals   f32 [row groups of tokens][panelRows / tileRows][tileTokens * tileRows][16]  between chunks
-///   results  f32 [rowTile][resultStride]                             dot products before the epilogue
+///   wScales  f32 [panelRows][scaleStride]                            weight scales of the panel's rows, times the FP8
+///   bias panel    f32 [panelRows / tileRows][chunkBlocks][tileRows][128]  widened weights of one chunk of K totals f32
+///   [row groups of tokens][panelRows / tileRows][tileTokens * tileRows][16]  between chunks results  f32
+///   [rowTile][resultStride]                             dot products before the epilogue
 struct GemmScratch {
   uint64_t x = 0, xScales = 0, wScales = 0, panel = 0, totals = 0, results = 0, bytes = 0;
   uint64_t scaleStride = 0;  // elements

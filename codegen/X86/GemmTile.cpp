@@ -28,8 +28,7 @@ void GemmTile::emit(const Place &where) {
   packRows();
   if (spec.scalePitch)
     loadWeightScales();
-  v.ifElse(
-      v.ult(place.count, config.streamMax + 1), [&] { emitStreaming(); }, [&] { emitPanels(); });
+  v.ifElse(v.ult(place.count, config.streamMax + 1), [&] { emitStreaming(); }, [&] { emitPanels(); });
   emitEpilogue();
 }
 
@@ -51,7 +50,8 @@ void GemmTile::packRows() {
   // The register tile always multiplies a full group of rows: the missing ones are zero, their results are not stored.
   Value padded = v.mul(v.ceilDiv(place.count, tokens), tokens);
   v.forLoop(place.count, padded, v.c64(1), [&](Value m) {
-    Value base = v.at(v.scratch(), v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 512)), v.mul(v.remu(m, tokens), 512)));
+    Value base = v.at(v.scratch(),
+                      v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 512)), v.mul(v.remu(m, tokens), 512)));
     v.forLoop(0, v.c64(blocks), 1, [&](Value block) {
       Value target = v.at(base, v.mul(block, tokens * 512));
       for (unsigned step = 0; step < blockSteps; ++step)
@@ -64,7 +64,8 @@ void GemmTile::packRows() {
 
 void GemmTile::packRow(Value m, Value source) {
   int64_t tokens = config.tileTokens, width = byteWidth(spec.x);
-  Value base = v.at(v.scratch(), v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 512)), v.mul(v.remu(m, tokens), 512)));
+  Value base =
+      v.at(v.scratch(), v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 512)), v.mul(v.remu(m, tokens), 512)));
   base = v.at(base, int64_t(layout.x));
   if (fullBlocks)
     v.forLoop(0, v.c64(fullBlocks), 1, [&](Value block) {
@@ -76,14 +77,16 @@ void GemmTile::packRow(Value m, Value source) {
     uint64_t k = fullBlocks * blockK + step * lanes;
     Value from = v.at(source, int64_t(k * width)), to = v.at(base, int64_t(fullBlocks * tokens * 512 + step * 64));
     unsigned count = unsigned(std::min<uint64_t>(lanes, spec.K - k));
-    v.store(count == lanes ? v.loadWide(spec.x, from, lanes) : v.loadWideTail(spec.x, from, lanes, count, spec.K), to, 64);
+    v.store(count == lanes ? v.loadWide(spec.x, from, lanes) : v.loadWideTail(spec.x, from, lanes, count, spec.K), to,
+            64);
   }
 }
 
 /// Copies the activation scales of one row; without a row, zeros.
 void GemmTile::packScales(Value m, Value sourceRow) {
   int64_t tokens = config.tileTokens;
-  Value base = v.at(v.scratch(), v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 4)), v.mul(v.remu(m, tokens), 4)));
+  Value base =
+      v.at(v.scratch(), v.add(v.mul(v.divu(m, tokens), int64_t(blocks * tokens * 4)), v.mul(v.remu(m, tokens), 4)));
   base = v.at(base, int64_t(layout.xScales));
   v.forLoop(0, v.c64(blocks), 1, [&](Value block) {
     Value scale = v.f(0);
@@ -93,7 +96,8 @@ void GemmTile::packScales(Value m, Value sourceRow) {
   });
 }
 
-/// The scales of the panel's rows, one line per row. FP8 codes are widened as value * 2^-8: the scale carries 2^8 for each operand.
+/// The scales of the panel's rows, one line per row. FP8 codes are widened as value * 2^-8: the scale carries 2^8 for
+/// each operand.
 void GemmTile::loadWeightScales() {
   float bias = spec.x == DType::F8E4M3 ? 65536.0f : 256.0f;
   forParts(1, [&](Value part, Value row) {
@@ -127,7 +131,8 @@ Value GemmTile::weightRow(Value part, Value row) {
 }
 
 /// P of one block for rows x tokens, row-major.
-Values GemmTile::partialSums(unsigned rows, unsigned tokens, unsigned steps, llvm::function_ref<Value(unsigned, unsigned)> weight,
+Values GemmTile::partialSums(unsigned rows, unsigned tokens, unsigned steps,
+                             llvm::function_ref<Value(unsigned, unsigned)> weight,
                              llvm::function_ref<Value(unsigned, unsigned)> activation) {
   Values partials(rows * tokens);
   for (unsigned step = 0; step < steps; ++step) {
@@ -145,9 +150,10 @@ Values GemmTile::partialSums(unsigned rows, unsigned tokens, unsigned steps, llv
   return partials;
 }
 
-/// total = fma(P, scale, total), or total + P where there are no scales. `wScales` points at the scale of row 0 for this block, `xScales` at
-/// that of token 0.
-Values GemmTile::accumulate(const Values &partials, const Values &totals, unsigned rows, unsigned tokens, Value wScales, Value xScales) {
+/// total = fma(P, scale, total), or total + P where there are no scales. `wScales` points at the scale of row 0 for
+/// this block, `xScales` at that of token 0.
+Values GemmTile::accumulate(const Values &partials, const Values &totals, unsigned rows, unsigned tokens, Value wScales,
+                            Value xScales) {
   Values sums, xs;
   unsigned width = cast<VectorType>(partials[0].getType()).getNumElements();
   if (spec.x == DType::F8E4M3)
@@ -166,8 +172,8 @@ Values GemmTile::accumulate(const Values &partials, const Values &totals, unsign
   return sums;
 }
 
-/// Trees of the totals; the sums of `rows` neighbouring rows go to the result line of each token. A group of 3 rows writes a fourth value
-/// that the next group (or the padding of the line) takes.
+/// Trees of the totals; the sums of `rows` neighbouring rows go to the result line of each token. A group of 3 rows
+/// writes a fourth value that the next group (or the padding of the line) takes.
 void GemmTile::storeResults(const Values &totals, unsigned rows, unsigned tokens, Value firstToken, Value localRow) {
   unsigned wide = rows == 3 ? 4 : rows;
   Value base = v.at(v.scratch(), v.mul(v.add(v.mul(firstToken, int64_t(layout.resultStride)), localRow), 4));
@@ -232,7 +238,8 @@ void GemmTile::emitStreamGroup(unsigned tokens, unsigned rows, Value part, Value
           return v.loadWide(spec.w, v.at(wBlock[r], offset), lanes);
         },
         [&](unsigned t, unsigned step) { return v.load(v.vec(lanes, v.f32), v.at(xBlock, t * 512 + step * 64), 64); });
-    return accumulate(partials, totals, rows, tokens, v.at(wScales, v.mul(block, 4)), v.at(xScales, v.mul(block, groupTokens * 4)));
+    return accumulate(partials, totals, rows, tokens, v.at(wScales, v.mul(block, 4)),
+                      v.at(xScales, v.mul(block, groupTokens * 4)));
   };
   Values totals(rows * tokens, v.f(0, lanes));
   if (fullBlocks)
@@ -266,7 +273,8 @@ void GemmTile::widenPanel(Value chunk, Value firstBlock, Value endBlock) {
   Value endFull = v.minu(endBlock, int64_t(fullBlocks));
   forParts(rows, [&](Value part, Value group) {
     Value localGroup = v.add(v.mul(part, partRows / rows), group);
-    Value target = v.at(v.at(v.scratch(), v.mul(localGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
+    Value target =
+        v.at(v.at(v.scratch(), v.mul(localGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
     Values pointers;
     for (int64_t r = 0; r < rows; ++r)
       pointers.push_back(v.at(place.w, v.mul(weightRow(part, v.add(v.mul(group, rows), r)), int64_t(spec.wPitch))));
@@ -336,7 +344,8 @@ void GemmTile::multiplyGroups(Value chunk, Value firstBlock, Value endBlock, Val
   }
   if (chunk)
     totals = v.ifElse(
-        v.eq(firstBlock, 0), SmallVector<Type>(sums, v.vec(lanes, v.f32)), [&] { return zeros; }, [&] { return loadTotals(saved); });
+        v.eq(firstBlock, 0), SmallVector<Type>(sums, v.vec(lanes, v.f32)), [&] { return zeros; },
+        [&] { return loadTotals(saved); });
   totals = multiplyTile(totals, firstBlock, endBlock, rowGroup, tokenGroup, Value());
   ifLast(finish, [&] { storeTotals(totals, saved); });
 }
@@ -352,22 +361,31 @@ void GemmTile::storeTotals(const Values &totals, Value saved) {
     v.store(totals[i], v.at(saved, i * 64), 64);
 }
 
-/// Blocks [firstBlock, endBlock) of one register tile. Totals are carried in registers, or updated in memory at `saved`: then lane by lane
-/// half, since the 16 registers of AVX2 hold 8 lanes each.
-Values GemmTile::multiplyTile(Values totals, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup, Value saved) {
+/// Blocks [firstBlock, endBlock) of one register tile. Totals are carried in registers, or updated in memory at
+/// `saved`: then lane by lane half, since the 16 registers of AVX2 hold 8 lanes each.
+Values GemmTile::multiplyTile(Values totals, Value firstBlock, Value endBlock, Value rowGroup, Value tokenGroup,
+                              Value saved) {
   unsigned rows = config.tileRows, tokens = config.tileTokens, width = saved ? v.target.floatLanes : lanes;
   Value x = v.at(v.at(v.scratch(), v.mul(tokenGroup, int64_t(blocks) * tokens * 512)), int64_t(layout.x));
-  Value panel = v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
-  Value wScales = v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(rows * layout.scaleStride * 4))), int64_t(layout.wScales));
+  Value panel =
+      v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(config.chunkBlocks) * rows * 512)), int64_t(layout.panel));
+  Value wScales =
+      v.at(v.at(v.scratch(), v.mul(rowGroup, int64_t(rows * layout.scaleStride * 4))), int64_t(layout.wScales));
   Value xScales = v.at(v.at(v.scratch(), v.mul(tokenGroup, int64_t(blocks * tokens * 4))), int64_t(layout.xScales));
   VectorType vector = v.vec(width, v.f32);
   auto oneBlock = [&](Value block, unsigned steps, Values sums) {
-    Value xBlock = v.at(x, v.mul(block, tokens * 512)), wBlock = v.at(panel, v.mul(v.sub(block, firstBlock), rows * 512));
+    Value xBlock = v.at(x, v.mul(block, tokens * 512)),
+          wBlock = v.at(panel, v.mul(v.sub(block, firstBlock), rows * 512));
     Value wScale = v.at(wScales, v.mul(block, 4)), xScale = v.at(xScales, v.mul(block, tokens * 4));
     for (unsigned lane = 0; lane < lanes; lane += width) {
       Values partials = partialSums(
-          rows, tokens, steps, [&](unsigned r, unsigned step) { return v.load(vector, v.at(wBlock, r * 512 + step * 64 + lane * 4), width * 4); },
-          [&](unsigned t, unsigned step) { return v.load(vector, v.at(xBlock, t * 512 + step * 64 + lane * 4), width * 4); });
+          rows, tokens, steps,
+          [&](unsigned r, unsigned step) {
+            return v.load(vector, v.at(wBlock, r * 512 + step * 64 + lane * 4), width * 4);
+          },
+          [&](unsigned t, unsigned step) {
+            return v.load(vector, v.at(xBlock, t * 512 + step * 64 + lane * 4), width * 4);
+          });
       if (saved) {
         sums.clear();
         for (unsigned i = 0; i < rows * tokens; ++i)
@@ -408,7 +426,9 @@ void GemmTile::emitEpilogueLanes(unsigned width, Value m, Value column) {
   Value value = v.load(v.vec(width, v.f32), line);
   Value global = v.add(v.mul(place.column, partRows), column);
   if (spec.biasArg >= 0)
-    value = v.addf(value, v.loadWide(spec.bias, v.at(v.operand(spec.biasArg), v.mul(global, int64_t(byteWidth(spec.bias)))), width));
+    value =
+        v.addf(value, v.loadWide(spec.bias, v.at(v.operand(spec.biasArg), v.mul(global, int64_t(byteWidth(spec.bias)))),
+                                 width));
   if (parts == 2) {
     Value up = v.load(v.vec(width, v.f32), v.at(line, int64_t(partRows * 4)));
     if (spec.epilogue.roundParts)

@@ -16,12 +16,14 @@ llvm::Error checkGemm(const GemmBody &spec);
 /// Emits Y[m, o] for the activation rows m of a tile and the weight rows of a panel.
 ///
 /// For each block of 128 of K a 16-lane partial P (lane = k mod 16, k ascending, the first step a product), then
-/// total = fma(P, scale, total) or total + P, blocks ascending; at the end the tree +8, +4, +2, +1. Every path below keeps this order, so
-/// a result depends neither on the number of rows nor on the tile sizes nor on the CPU level.
+/// total = fma(P, scale, total) or total + P, blocks ascending; at the end the tree +8, +4, +2, +1. Every path below
+/// keeps this order, so a result depends neither on the number of rows nor on the tile sizes nor on the CPU level.
 ///
-///   few rows    weights are widened in registers, streamRows of them at once, each its own stream from memory: 1 byte (FP8) or 2 (BF16)
+///   few rows    weights are widened in registers, streamRows of them at once, each its own stream from memory: 1 byte
+///   (FP8) or 2 (BF16)
 ///               and 2 flops per weight and row, bound by memory
-///   more rows   a panel of panelRows x chunkBlocks * 128 weights is widened once into scratch (L2) and multiplied with packed rows in
+///   more rows   a panel of panelRows x chunkBlocks * 128 weights is widened once into scratch (L2) and multiplied with
+///   packed rows in
 ///               register tiles of tileRows x tileTokens: (tileRows + tileTokens) loads for tileRows * tileTokens fmas
 class GemmTile {
 public:
@@ -30,8 +32,8 @@ public:
 
   GemmTile(const GemmBody &spec, const TileConfig &config, VectorBuilder &builder);
 
-  /// What a tile works on. `w` and `scales` point at row 0 of the matrix; `firstRow` is the row of the result (and of the gather list) for
-  /// m = 0, `count` in [1, rowTile] the number of rows.
+  /// What a tile works on. `w` and `scales` point at row 0 of the matrix; `firstRow` is the row of the result (and of
+  /// the gather list) for m = 0, `count` in [1, rowTile] the number of rows.
   struct Place {
     Value column; // column tile
     Value w, scales;
@@ -60,9 +62,11 @@ private:
   // Both.
   void forParts(unsigned rowsPerGroup, llvm::function_ref<void(Value part, Value group)> body);
   Value weightRow(Value part, Value row);
-  Values partialSums(unsigned rows, unsigned tokens, unsigned steps, llvm::function_ref<Value(unsigned row, unsigned step)> weight,
+  Values partialSums(unsigned rows, unsigned tokens, unsigned steps,
+                     llvm::function_ref<Value(unsigned row, unsigned step)> weight,
                      llvm::function_ref<Value(unsigned token, unsigned step)> activation);
-  Values accumulate(const Values &partials, const Values &totals, unsigned rows, unsigned tokens, Value wScales, Value xScales);
+  Values accumulate(const Values &partials, const Values &totals, unsigned rows, unsigned tokens, Value wScales,
+                    Value xScales);
   void emitEpilogue();
   void emitEpilogueLanes(unsigned lanes, Value m, Value column);
 

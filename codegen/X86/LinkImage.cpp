@@ -50,12 +50,13 @@ struct MemoryFiles {
 };
 } // namespace
 
-static llvm::Error runLld(llvm::ArrayRef<std::string> inputs, const std::string &scriptPath, const std::string &output) {
+static llvm::Error runLld(llvm::ArrayRef<std::string> inputs, const std::string &scriptPath,
+                          const std::string &output) {
   static std::mutex lldIsGlobal;
   std::lock_guard<std::mutex> lock(lldIsGlobal);
-  std::vector<const char *> args = {"ld.lld",     "-shared",  "-Bsymbolic",       "--no-undefined", "-z",         "text",
-                                    "--build-id=none", "--threads=1", "--hash-style=sysv", "-T",          scriptPath.c_str(), "-o",
-                                    output.c_str()};
+  std::vector<const char *> args = {
+      "ld.lld",      "-shared",           "-Bsymbolic", "--no-undefined",   "-z", "text",        "--build-id=none",
+      "--threads=1", "--hash-style=sysv", "-T",         scriptPath.c_str(), "-o", output.c_str()};
   for (const std::string &input : inputs)
     args.push_back(input.c_str());
   std::string messages;
@@ -80,9 +81,11 @@ static llvm::Expected<LinkedImage> readImage(llvm::MemoryBufferRef buffer, llvm:
     if (!name)
       return name.takeError();
     if ((section.sh_type == llvm::ELF::SHT_REL || section.sh_type == llvm::ELF::SHT_RELA) && section.sh_size)
-      return createStringError(formatv("E3112: a kernel needs load-time relocations (section {0}): it refers to an absolute address", *name));
+      return createStringError(formatv(
+          "E3112: a kernel needs load-time relocations (section {0}): it refers to an absolute address", *name));
     bool loaded = section.sh_flags & llvm::ELF::SHF_ALLOC;
-    bool linkerTable = *name == ".dynamic" || name->starts_with(".dyn") || *name == ".hash" || *name == ".relro_padding";
+    bool linkerTable =
+        *name == ".dynamic" || name->starts_with(".dyn") || *name == ".hash" || *name == ".relro_padding";
     if (!loaded || linkerTable || !section.sh_size)
       continue;
     if ((section.sh_flags & llvm::ELF::SHF_WRITE) || (*name != ".text" && *name != ".rodata"))
@@ -116,7 +119,8 @@ static llvm::Expected<LinkedImage> readImage(llvm::MemoryBufferRef buffer, llvm:
   return image;
 }
 
-llvm::Expected<LinkedImage> moray::codegen::linkImage(llvm::ArrayRef<std::vector<char>> objects, llvm::ArrayRef<std::string> names) {
+llvm::Expected<LinkedImage> moray::codegen::linkImage(llvm::ArrayRef<std::vector<char>> objects,
+                                                      llvm::ArrayRef<std::string> names) {
   if (objects.empty())
     return LinkedImage();
   MemoryFiles files;

@@ -1,5 +1,6 @@
 //===- LinkImage.h - objects to one position-independent image ------*- C++ -*-===//
-// Links kernels in process with lld and refuses everything that would need a loader: imports, relocations, writable data.
+// Links kernels in process with lld and refuses everything that would need a loader: imports, relocations, writable
+// data.
 
 #ifndef MORAY_CODEGEN_X86_LINKIMAGE_H
 #define MORAY_CODEGEN_X86_LINKIMAGE_H

@@ -44,8 +44,8 @@ void moray::codegen::initialiseX86() {
 }
 
 void moray::codegen::registerKernelDialects(mlir::DialectRegistry &registry) {
-  registry.insert<mlir::arith::ArithDialect, mlir::cf::ControlFlowDialect, mlir::LLVM::LLVMDialect, mlir::scf::SCFDialect,
-                  mlir::vector::VectorDialect>();
+  registry.insert<mlir::arith::ArithDialect, mlir::cf::ControlFlowDialect, mlir::LLVM::LLVMDialect,
+                  mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
   mlir::arith::registerConvertArithToLLVMInterface(registry);
   mlir::cf::registerConvertControlFlowToLLVMInterface(registry);
   mlir::vector::registerConvertVectorToLLVMInterface(registry);
@@ -61,7 +61,8 @@ moray::codegen::buildKernelModule(const KernelSpec &spec, const Target &target, 
   mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(loc);
   b.setInsertionPointToEnd(module->getBody());
   auto ptr = mlir::LLVM::LLVMPointerType::get(&context);
-  auto type = mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(&context), {ptr, b.getI64Type(), ptr, ptr});
+  auto type =
+      mlir::LLVM::LLVMFunctionType::get(mlir::LLVM::LLVMVoidType::get(&context), {ptr, b.getI64Type(), ptr, ptr});
   auto function = mlir::LLVM::LLVMFuncOp::create(b, loc, spec.symbol(), type);
   function.addEntryBlock(b);
   VectorBuilder builder(b, function, target);
@@ -71,12 +72,13 @@ moray::codegen::buildKernelModule(const KernelSpec &spec, const Target &target, 
   return module;
 }
 
-/// Only LLVM operations of a closed list may reach the backend: it ends the process on what it cannot select, and calls would need a
-/// loader.
+/// Only LLVM operations of a closed list may reach the backend: it ends the process on what it cannot select, and calls
+/// would need a loader.
 static std::string findForbidden(mlir::ModuleOp module) {
-  static const char *const intrinsics[] = {"llvm.intr.fma",         "llvm.intr.prefetch", "llvm.intr.sqrt",  "llvm.intr.umin",
-                                           "llvm.intr.umax",        "llvm.intr.smin",     "llvm.intr.smax",  "llvm.intr.fabs",
-                                           "llvm.intr.masked.load", "llvm.intr.masked.store", "llvm.intr.ctpop", "llvm.intr.ctlz"};
+  static const char *const intrinsics[] = {"llvm.intr.fma",          "llvm.intr.prefetch", "llvm.intr.sqrt",
+                                           "llvm.intr.umin",         "llvm.intr.umax",     "llvm.intr.smin",
+                                           "llvm.intr.smax",         "llvm.intr.fabs",     "llvm.intr.masked.load",
+                                           "llvm.intr.masked.store", "llvm.intr.ctpop",    "llvm.intr.ctlz"};
   std::string found;
   module.walk([&](mlir::Operation *op) {
     llvm::StringRef name = op->getName().getStringRef();
@@ -122,8 +124,9 @@ static std::unique_ptr<llvm::TargetMachine> makeMachine(const Target &target) {
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
   options.FunctionSections = true;
-  return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(parsed, target.cpu, target.features, options, llvm::Reloc::PIC_,
-                                                                           llvm::CodeModel::Small, llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(parsed, target.cpu, target.features, options,
+                                                                           llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                                                                           llvm::CodeGenOptLevel::Aggressive));
 }
 
 static void setAttributes(llvm::Module &module, const Target &target) {
@@ -161,11 +164,12 @@ static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
 }
 
 llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp module, const Target &target,
-                                                                 ObjectKind kind) {
+                                                                ObjectKind kind) {
   auto machine = makeMachine(target);
   if (!machine)
-    return createStringError("E3104: this LLVM has no x86 backend");
-  module->setAttr(mlir::LLVM::LLVMDialect::getTargetTripleAttrName(), mlir::StringAttr::get(module.getContext(), triple));
+    return createStringError("E3106: this LLVM has no x86 backend");
+  module->setAttr(mlir::LLVM::LLVMDialect::getTargetTripleAttrName(),
+                  mlir::StringAttr::get(module.getContext(), triple));
   module->setAttr(mlir::LLVM::LLVMDialect::getDataLayoutAttrName(),
                   mlir::StringAttr::get(module.getContext(), machine->createDataLayout().getStringRepresentation()));
   if (llvm::Error error = lowerToLLVMDialect(module))
@@ -181,9 +185,10 @@ llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp m
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager emission;
-  auto fileType = kind == ObjectKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
+  auto fileType =
+      kind == ObjectKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
   if (machine->addPassesToEmitFile(emission, stream, nullptr, fileType))
-    return createStringError("E3104: the x86 backend cannot write objects");
+    return createStringError("E3106: the x86 backend cannot write objects");
   emission.run(*translated);
   return std::vector<char>(bytes.begin(), bytes.end());
 }

@@ -17,11 +17,12 @@ void registerKernelDialects(mlir::DialectRegistry &registry);
 
 /// A module with one `llvm.func @symbol(ptr args, i64 task, ptr scratch, ptr fault)`: scf, arith, vector and llvm ops.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildKernelModule(const KernelSpec &spec, const Target &target,
-                                                                     mlir::MLIRContext &context);
+                                                                    mlir::MLIRContext &context);
 enum class ObjectKind { Object, Assembly };
-/// Lowers `module` to LLVM dialect, checks that only allowed operations and intrinsics are left, optimises, and returns the object (or its
-/// text, for people and tests).
-llvm::Expected<std::vector<char>> lowerToObject(mlir::ModuleOp module, const Target &target, ObjectKind kind = ObjectKind::Object);
+/// Lowers `module` to LLVM dialect, checks that only allowed operations and intrinsics are left, optimises, and returns
+/// the object (or its text, for people and tests).
+llvm::Expected<std::vector<char>> lowerToObject(mlir::ModuleOp module, const Target &target,
+                                                ObjectKind kind = ObjectKind::Object);
 
 } // namespace moray::codegen
 

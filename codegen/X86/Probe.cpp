@@ -1,5 +1,6 @@
 //===- Probe.cpp - kernels that measure the machine ---------------------------===//
-// Read bandwidth (eight streams per task, as the matrix products read weights) and FMA peak (independent chains in registers).
+// Read bandwidth (eight streams per task, as the matrix products read weights) and FMA peak (independent chains in
+// registers).
 
 #include "codegen/Emitter.h"
 #include "codegen/X86/VectorBuilder.h"
@@ -49,7 +50,8 @@ static void emitRead(VectorBuilder &v) {
 
 static void emitFma(VectorBuilder &v) {
   unsigned lanes = v.target.floatLanes;
-  Value factor = v.splat(v.load(v.f32, v.operand(0)), lanes), term = v.splat(v.load(v.f32, v.at(v.operand(0), 4)), lanes);
+  Value factor = v.splat(v.load(v.f32, v.operand(0)), lanes),
+        term = v.splat(v.load(v.f32, v.at(v.operand(0), 4)), lanes);
   VectorBuilder::Values sums;
   for (unsigned i = 0; i < fmaChains; ++i)
     sums.push_back(v.f(float(i), lanes));

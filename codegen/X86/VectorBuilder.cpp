@@ -46,7 +46,8 @@ VectorBuilder::Value VectorBuilder::operand(unsigned index) {
 }
 VectorBuilder::Value VectorBuilder::live(unsigned index) {
   Value table = inPrologue("live", [&] { return load(ptr, at(function.getArgument(0), 8)); });
-  return inPrologue("live" + std::to_string(index), [&] { return zext(load(i32, at(table, int64_t(4 * index))), i64); });
+  return inPrologue("live" + std::to_string(index),
+                    [&] { return zext(load(i32, at(table, int64_t(4 * index))), i64); });
 }
 VectorBuilder::Value VectorBuilder::capacity(Symbol symbol) {
   Value table = inPrologue("symbols", [&] { return load(ptr, at(function.getArgument(0), 16)); });
@@ -80,7 +81,8 @@ VectorBuilder::Value VectorBuilder::rows(const RowDomain &domain) {
 void VectorBuilder::faultIf(Value condition) {
   Value code = trunc(add(layer(), 1), i32);
   ifThen(condition, [&] {
-    LLVM::StoreOp::create(b, loc, code, function.getArgument(3), /*alignment=*/4, /*isVolatile=*/false, /*isNonTemporal=*/false,
+    LLVM::StoreOp::create(b, loc, code, function.getArgument(3), /*alignment=*/4, /*isVolatile=*/false,
+                          /*isNonTemporal=*/false,
                           /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic);
   });
 }
@@ -91,19 +93,21 @@ void VectorBuilder::faultIf(Value condition) {
 
 VectorBuilder::Value VectorBuilder::constI(Type type, int64_t value) {
   if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(vector, b.getIntegerAttr(vector.getElementType(), value)));
+    return arith::ConstantOp::create(b, loc,
+                                     DenseElementsAttr::get(vector, b.getIntegerAttr(vector.getElementType(), value)));
   return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
 }
 VectorBuilder::Value VectorBuilder::constF(Type type, double value) {
   if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(b, loc, DenseElementsAttr::get(vector, b.getFloatAttr(vector.getElementType(), value)));
+    return arith::ConstantOp::create(b, loc,
+                                     DenseElementsAttr::get(vector, b.getFloatAttr(vector.getElementType(), value)));
   return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
 }
 VectorBuilder::Value VectorBuilder::splat(Value scalar, unsigned lanes) {
   return vector::BroadcastOp::create(b, loc, vec(lanes, scalar.getType()), scalar);
 }
 
-#define MORAY_BINARY(name, Op)                                                                                                             \
+#define MORAY_BINARY(name, Op)                                                                                         \
   VectorBuilder::Value VectorBuilder::name(Value a, Value c) { return arith::Op::create(b, loc, a, c); }
 MORAY_BINARY(add, AddIOp)
 MORAY_BINARY(sub, SubIOp)
@@ -136,9 +140,15 @@ VectorBuilder::Value VectorBuilder::cmp(arith::CmpIPredicate predicate, Value a,
 VectorBuilder::Value VectorBuilder::select(Value condition, Value a, Value c) {
   return arith::SelectOp::create(b, loc, condition, a, c);
 }
-VectorBuilder::Value VectorBuilder::zext(Value a, Type element) { return arith::ExtUIOp::create(b, loc, shaped(a, element), a); }
-VectorBuilder::Value VectorBuilder::sext(Value a, Type element) { return arith::ExtSIOp::create(b, loc, shaped(a, element), a); }
-VectorBuilder::Value VectorBuilder::trunc(Value a, Type element) { return arith::TruncIOp::create(b, loc, shaped(a, element), a); }
+VectorBuilder::Value VectorBuilder::zext(Value a, Type element) {
+  return arith::ExtUIOp::create(b, loc, shaped(a, element), a);
+}
+VectorBuilder::Value VectorBuilder::sext(Value a, Type element) {
+  return arith::ExtSIOp::create(b, loc, shaped(a, element), a);
+}
+VectorBuilder::Value VectorBuilder::trunc(Value a, Type element) {
+  return arith::TruncIOp::create(b, loc, shaped(a, element), a);
+}
 
 VectorBuilder::Value VectorBuilder::negf(Value a) { return arith::NegFOp::create(b, loc, a); }
 VectorBuilder::Value VectorBuilder::fma(Value a, Value c, Value d) { return LLVM::FMAOp::create(b, loc, a, c, d); }
@@ -147,18 +157,30 @@ VectorBuilder::Value VectorBuilder::absf(Value a) {
   Value bits = bitcast(a, i32);
   return bitcast(andi(bits, 0x7fffffff), f32);
 }
-VectorBuilder::Value VectorBuilder::maxf(Value a, Value c) { return select(cmpf(arith::CmpFPredicate::OGT, a, c), a, c); }
-VectorBuilder::Value VectorBuilder::minf(Value a, Value c) { return select(cmpf(arith::CmpFPredicate::OLT, a, c), a, c); }
+VectorBuilder::Value VectorBuilder::maxf(Value a, Value c) {
+  return select(cmpf(arith::CmpFPredicate::OGT, a, c), a, c);
+}
+VectorBuilder::Value VectorBuilder::minf(Value a, Value c) {
+  return select(cmpf(arith::CmpFPredicate::OLT, a, c), a, c);
+}
 VectorBuilder::Value VectorBuilder::cmpf(arith::CmpFPredicate predicate, Value a, Value c) {
   return arith::CmpFOp::create(b, loc, predicate, a, c);
 }
-VectorBuilder::Value VectorBuilder::bitcast(Value a, Type element) { return LLVM::BitcastOp::create(b, loc, shaped(a, element), a); }
-VectorBuilder::Value VectorBuilder::toFloat(Value a, Type element) { return arith::SIToFPOp::create(b, loc, shaped(a, element), a); }
-VectorBuilder::Value VectorBuilder::toInt(Value a, Type element) { return arith::FPToSIOp::create(b, loc, shaped(a, element), a); }
+VectorBuilder::Value VectorBuilder::bitcast(Value a, Type element) {
+  return LLVM::BitcastOp::create(b, loc, shaped(a, element), a);
+}
+VectorBuilder::Value VectorBuilder::toFloat(Value a, Type element) {
+  return arith::SIToFPOp::create(b, loc, shaped(a, element), a);
+}
+VectorBuilder::Value VectorBuilder::toInt(Value a, Type element) {
+  return arith::FPToSIOp::create(b, loc, shaped(a, element), a);
+}
 VectorBuilder::Value VectorBuilder::extf(Value a, Type element) {
   return arith::ExtFOp::create(b, loc, shaped(a, element), a, arith::FastMathFlagsAttr());
 }
-VectorBuilder::Value VectorBuilder::truncf(Value a, Type element) { return LLVM::FPTruncOp::create(b, loc, shaped(a, element), a); }
+VectorBuilder::Value VectorBuilder::truncf(Value a, Type element) {
+  return LLVM::FPTruncOp::create(b, loc, shaped(a, element), a);
+}
 VectorBuilder::Value VectorBuilder::isNotFinite(Value a) {
   Value exponent = andi(bitcast(a, i32), 0x7f800000);
   return eq(exponent, 0x7f800000);
@@ -171,7 +193,9 @@ VectorBuilder::Value VectorBuilder::isNotFinite(Value a) {
 VectorBuilder::Value VectorBuilder::shuffle(Value a, Value c, llvm::ArrayRef<int64_t> lanes) {
   return vector::ShuffleOp::create(b, loc, a, c, lanes);
 }
-VectorBuilder::Value VectorBuilder::extract(Value vector, int64_t lane) { return vector::ExtractOp::create(b, loc, vector, lane); }
+VectorBuilder::Value VectorBuilder::extract(Value vector, int64_t lane) {
+  return vector::ExtractOp::create(b, loc, vector, lane);
+}
 VectorBuilder::Value VectorBuilder::insert(Value scalar, Value vector, int64_t lane) {
   return vector::InsertOp::create(b, loc, scalar, vector, lane);
 }
@@ -192,8 +216,8 @@ VectorBuilder::Value VectorBuilder::treeSum(Value vector) {
 }
 
 VectorBuilder::Value VectorBuilder::treeSums(llvm::ArrayRef<Value> vectors) {
-  // Each round halves the lanes of every sum; two vectors then share one register, so the registers halve as well. `group` is the number
-  // of lanes one sum still has in a vector; sums lie one after the other.
+  // Each round halves the lanes of every sum; two vectors then share one register, so the registers halve as well.
+  // `group` is the number of lanes one sum still has in a vector; sums lie one after the other.
   Values current(vectors.begin(), vectors.end());
   int64_t lanes = 16, group = 16;
   while (group > 1) {
@@ -240,7 +264,9 @@ VectorBuilder::Value VectorBuilder::load(Type type, Value address, unsigned alig
 void VectorBuilder::store(Value value, Value address, unsigned alignment) {
   LLVM::StoreOp::create(b, loc, value, address, alignment ? alignment : elementBytes(value.getType()));
 }
-void VectorBuilder::prefetch(Value address) { LLVM::Prefetch::create(b, loc, address, /*rw=*/0, /*hint=*/3, /*cache=*/1); }
+void VectorBuilder::prefetch(Value address) {
+  LLVM::Prefetch::create(b, loc, address, /*rw=*/0, /*hint=*/3, /*cache=*/1);
+}
 
 VectorBuilder::Value VectorBuilder::widenBf16(Value bits) { return bitcast(shl(zext(bits, i32), 16), f32); }
 VectorBuilder::Value VectorBuilder::widenF8(Value codes) {
@@ -263,7 +289,8 @@ static VectorBuilder::Value widen(VectorBuilder &v, DType type, VectorBuilder::V
 VectorBuilder::Value VectorBuilder::loadWide(DType type, Value address, unsigned lanes) {
   return widen(*this, type, load(vec(lanes, storedType(*this, type)), address));
 }
-VectorBuilder::Value VectorBuilder::loadWideTail(DType type, Value address, unsigned lanes, unsigned count, uint64_t rowElements) {
+VectorBuilder::Value VectorBuilder::loadWideTail(DType type, Value address, unsigned lanes, unsigned count,
+                                                 uint64_t rowElements) {
   Type element = storedType(*this, type);
   VectorType full = vec(lanes, element);
   int64_t bytes = byteWidth(type);
@@ -299,9 +326,10 @@ void VectorBuilder::forLoop(Value lower, Value upper, Value step, llvm::function
 }
 VectorBuilder::Values VectorBuilder::forLoop(Value lower, Value upper, Value step, ValueRange init,
                                              llvm::function_ref<Values(Value, ValueRange)> body) {
-  auto loop = scf::ForOp::create(b, loc, lower, upper, step, init, [&](OpBuilder &, Location, Value iv, ValueRange carried) {
-    scf::YieldOp::create(b, loc, body(iv, carried));
-  });
+  auto loop =
+      scf::ForOp::create(b, loc, lower, upper, step, init, [&](OpBuilder &, Location, Value iv, ValueRange carried) {
+        scf::YieldOp::create(b, loc, body(iv, carried));
+      });
   return Values(loop.getResults());
 }
 void VectorBuilder::ifThen(Value condition, llvm::function_ref<void()> then) {

@@ -1,5 +1,6 @@
 //===- VectorBuilder.h - helper that writes vector kernels ----------*- C++ -*-===//
-// Short names for the arith, vector, scf and llvm operations that the x86 emitters use, and the number formats of the weights.
+// Short names for the arith, vector, scf and llvm operations that the x86 emitters use, and the number formats of the
+// weights.
 
 #ifndef MORAY_CODEGEN_X86_VECTORBUILDER_H
 #define MORAY_CODEGEN_X86_VECTORBUILDER_H
@@ -14,8 +15,9 @@
 
 namespace moray::codegen {
 
-/// Builds the body of one kernel at an insertion point. Addresses are `!llvm.ptr`, offsets are i64 bytes unless said otherwise; bf16 values
-/// in memory are i16, FP8 codes i8. Float operations never fuse or reassociate. Values may be scalars or vectors wherever it makes sense.
+/// Builds the body of one kernel at an insertion point. Addresses are `!llvm.ptr`, offsets are i64 bytes unless said
+/// otherwise; bf16 values in memory are i16, FP8 codes i8. Float operations never fuse or reassociate. Values may be
+/// scalars or vectors wherever it makes sense.
 class VectorBuilder {
 public:
   using Value = mlir::Value;
@@ -28,7 +30,9 @@ public:
   mlir::OpBuilder &b;
   mlir::Location loc;
   mlir::Type i1, i8, i16, i32, i64, f16, f32, f64, ptr;
-  static mlir::VectorType vec(unsigned lanes, mlir::Type element) { return mlir::VectorType::get({int64_t(lanes)}, element); }
+  static mlir::VectorType vec(unsigned lanes, mlir::Type element) {
+    return mlir::VectorType::get({int64_t(lanes)}, element);
+  }
 
   // ---- what the kernel receives (loaded once, at the top of the entry block) ----
   Value operand(unsigned index); // ptr
@@ -108,7 +112,8 @@ public:
   Value insert(Value scalar, Value vector, int64_t lane);
   /// Any lane of a vector of i1.
   Value anyLane(Value mask);
-  /// Sum of a power-of-two vector by the tree + lanes/2, ..., +2, +1: lane i is added to lane i + half, which stands on the right.
+  /// Sum of a power-of-two vector by the tree + lanes/2, ..., +2, +1: lane i is added to lane i + half, which stands on
+  /// the right.
   Value treeSum(Value vector);
   /// The tree sums of `n` 16-lane vectors (n = 1, 2, 4, 8 or 16) as one vector of n lanes; bit-equal to treeSum.
   Value treeSums(llvm::ArrayRef<Value> vectors);
@@ -119,15 +124,16 @@ public:
   Value load(mlir::Type type, Value address, unsigned alignment = 0); // 0: of the element
   void store(Value value, Value address, unsigned alignment = 0);
   void prefetch(Value address); // for reading, into all levels
-  /// Loads `lanes` elements stored as `type` (F32, BF16, F8E4M3) and widens them to f32. FP8 comes out as value * 2^-8, exactly.
+  /// Loads `lanes` elements stored as `type` (F32, BF16, F8E4M3) and widens them to f32. FP8 comes out as value * 2^-8,
+  /// exactly.
   Value loadWide(DType type, Value address, unsigned lanes);
-  /// The first `count` of `lanes` elements, the rest zero; reads nothing beyond address + count elements. `rowElements` elements before
-  /// and including the last one belong to the same row (they may be read too).
+  /// The first `count` of `lanes` elements, the rest zero; reads nothing beyond address + count elements. `rowElements`
+  /// elements before and including the last one belong to the same row (they may be read too).
   Value loadWideTail(DType type, Value address, unsigned lanes, unsigned count, uint64_t rowElements);
   /// Rounds f32 to `type` (F32 or BF16: nearest even; NaNs must be canonical) and stores.
   void storeNarrow(DType type, Value value, Value address);
   Value widenBf16(Value i16s);
-  Value widenF8(Value i8s);     // value * 2^-8 as f32
+  Value widenF8(Value i8s);      // value * 2^-8 as f32
   Value roundToBf16(Value f32s); // bits as i16
   /// f32 rounded to bf16 and widened again.
   Value quantiseBf16(Value f32s) { return widenBf16(roundToBf16(f32s)); }
@@ -146,7 +152,8 @@ public:
   }
   void ifThen(Value condition, llvm::function_ref<void()> then);
   void ifElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise);
-  Values ifElse(Value condition, mlir::TypeRange types, llvm::function_ref<Values()> then, llvm::function_ref<Values()> otherwise);
+  Values ifElse(Value condition, mlir::TypeRange types, llvm::function_ref<Values()> then,
+                llvm::function_ref<Values()> otherwise);
 
 private:
   mlir::LLVM::LLVMFuncOp function;

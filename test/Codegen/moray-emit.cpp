@@ -1,5 +1,6 @@
 //===- moray-emit.cpp - kernels of an IR file as text -------------------------===//
-// Test tool: for every cmd.kernel of FILE prints its spec and launch plan, and with --print=mlir|asm what the emitters make of it.
+// Test tool: for every cmd.kernel of FILE prints its spec and launch plan, and with --print=mlir|asm what the emitters
+// make of it.
 
 #include "codegen/Classify.h"
 #include "codegen/X86/LowerToObject.h"
@@ -18,7 +19,9 @@ static std::string text(const SizeExpr &expression) {
   std::string line;
   for (const ExprOp &op : expression.postfix()) {
     line += line.empty() ? "" : " ";
-    line += op.kind == ExprKind::Const ? std::to_string(op.value) : op.kind == ExprKind::Symbol ? symbols[op.value] : operators[int(op.kind)];
+    line += op.kind == ExprKind::Const    ? std::to_string(op.value)
+            : op.kind == ExprKind::Symbol ? symbols[op.value]
+                                          : operators[int(op.kind)];
   }
   return line;
 }
@@ -31,8 +34,8 @@ static llvm::Error emitKernel(mlir::Operation *op, const Target &target, llvm::S
   if (!emitter)
     return llvm::createStringError("E3101: no emitter for kernels of class '%s'", kernelClassName(spec->klass));
   LaunchPlan plan = emitter->plan(*spec, target);
-  llvm::outs() << "// kernel " << spec->key() << "\n// " << target.name << ": " << plan.config << "\n// tasks: " << text(plan.tasks)
-               << "\n// scratch: " << text(plan.scratchBytes) << "\n";
+  llvm::outs() << "// kernel " << spec->key() << "\n// " << target.name << ": " << plan.config
+               << "\n// tasks: " << text(plan.tasks) << "\n// scratch: " << text(plan.scratchBytes) << "\n";
   if (print == "spec")
     return llvm::Error::success();
   mlir::DialectRegistry registry;

@@ -46,7 +46,8 @@ TEST_F(ClassifyGemm, ScaledLinearWithSwiglu) {
   const auto &body = spec->as<GemmBody>();
   EXPECT_EQ(KernelClass::Gemm, spec->klass);
   EXPECT_EQ(4u, spec->operandCount);
-  EXPECT_EQ("bf16xf8->bf16 O=328 K=256 xp=256+0 wp=256 sp=64 rows ep=1,0,128,200,true fin=false E=0 args=0,-1,1,2,-1,-1,3 gather=-1 bias=f32",
+  EXPECT_EQ("bf16xf8->bf16 O=328 K=256 xp=256+0 wp=256 sp=64 rows ep=1,0,128,200,true fin=false E=0 "
+            "args=0,-1,1,2,-1,-1,3 gather=-1 bias=f32",
             body.key());
 }
 
@@ -60,7 +61,8 @@ TEST_F(ClassifyGemm, LogitsOfGatheredRows) {
       lm.yield %0 : tensor<?x500xf32>
     })");
   ASSERT_TRUE(bool(spec)) << llvm::toString(spec.takeError());
-  EXPECT_EQ("bf16xbf16->f32 O=500 K=64 xp=96+32 wp=128 sp=0 outs ep=0,0,0,0,false fin=true E=0 args=0,-1,2,-1,-1,-1,3 gather=1 bias=f32",
+  EXPECT_EQ("bf16xbf16->f32 O=500 K=64 xp=96+32 wp=128 sp=0 outs ep=0,0,0,0,false fin=true E=0 args=0,-1,2,-1,-1,-1,3 "
+            "gather=1 bias=f32",
             spec->as<GemmBody>().key());
 }
 
@@ -72,7 +74,8 @@ TEST_F(ClassifyGemm, GroupedLinear) {
       lm.yield %0 : tensor<?x192xbf16>
     })");
   ASSERT_TRUE(bool(spec)) << llvm::toString(spec.takeError());
-  EXPECT_EQ("f8xf8->bf16 O=192 K=256 xp=256+0 wp=256 sp=64 slots4 ep=0,0,0,0,false fin=false E=16 args=0,1,4,5,-1,3,6 gather=2 bias=f32",
+  EXPECT_EQ("f8xf8->bf16 O=192 K=256 xp=256+0 wp=256 sp=64 slots4 ep=0,0,0,0,false fin=false E=16 args=0,1,4,5,-1,3,6 "
+            "gather=2 bias=f32",
             spec->as<GemmBody>().key());
 }
 

@@ -49,7 +49,8 @@ TEST(Compile, FmaProbeComputes) {
 }
 
 TEST(Compile, EqualSpecsShareCodeAndBytesDoNotDependOnThreads) {
-  std::vector<KernelSpec> specs = {probe(ProbeBody::FmaPeak), probe(ProbeBody::ReadBandwidth), probe(ProbeBody::FmaPeak)};
+  std::vector<KernelSpec> specs = {probe(ProbeBody::FmaPeak), probe(ProbeBody::ReadBandwidth),
+                                   probe(ProbeBody::FmaPeak)};
   CompileOptions one, two;
   one.threads = 1, two.threads = 2;
   auto a = llvm::cantFail(compileKernels(specs, one)), b = llvm::cantFail(compileKernels(specs, two));

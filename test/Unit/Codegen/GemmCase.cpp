@@ -97,8 +97,9 @@ GemmData::GemmData(const GemmShape &s, uint64_t rows, uint64_t seed)
 }
 
 uint32_t GemmData::run(const KernelRunner &runner, const SymbolValues &symbols, const KernelRunner::Options &options) {
-  return runner.run(0, {x.data(), xScales.data(), w.data(), wScales.data(), bias.data(), offsets.data(), gather.data(), out.data()}, symbols,
-                    options);
+  return runner.run(
+      0, {x.data(), xScales.data(), w.data(), wScales.data(), bias.data(), offsets.data(), gather.data(), out.data()},
+      symbols, options);
 }
 
 std::vector<float> GemmData::result() const {

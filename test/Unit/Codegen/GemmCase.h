@@ -45,7 +45,8 @@ class GemmData {
 public:
   GemmData(const GemmShape &shape, uint64_t rows, uint64_t seed);
   uint32_t run(const KernelRunner &runner) { return run(runner, symbolsOf(rows)); }
-  uint32_t run(const KernelRunner &runner, const SymbolValues &symbols, const KernelRunner::Options &options = KernelRunner::Options());
+  uint32_t run(const KernelRunner &runner, const SymbolValues &symbols,
+               const KernelRunner::Options &options = KernelRunner::Options());
   std::vector<float> result() const;
   double rowError(uint64_t row) const;
   double worstError() const;

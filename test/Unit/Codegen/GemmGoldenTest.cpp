@@ -65,11 +65,12 @@ static void quantise(const std::vector<float> &a, const Case &c, bool powerOfTwo
 static std::vector<float> product(Golden &golden, const Case &c, CpuLevel level, bool f8Rows) {
   std::string weights = std::string("w.") + c.name + "." + c.scales, prefix = std::string("gemm.") + c.name;
   GemmShape shape;
-  shape.x = f8Rows ? DType::F8E4M3 : DType::F32, shape.w = DType::F8E4M3, shape.out = DType::F32, shape.O = c.O, shape.K = c.K;
+  shape.x = f8Rows ? DType::F8E4M3 : DType::F32, shape.w = DType::F8E4M3, shape.out = DType::F32, shape.O = c.O,
+  shape.K = c.K;
   std::vector<float> a = golden.read<float>(prefix + ".a"), scales = golden.read<float>(weights + ".scale_inv");
   std::vector<uint8_t> codes = golden.read<uint8_t>(weights + ".codes");
-  Buffer x(c.rows * c.K * 4), xScales(c.rows * shape.blocks() * 4), w(c.O * shape.wPitch()), s(shape.scaleRows() * shape.scalePitch()),
-      out(c.rows * c.O * 4);
+  Buffer x(c.rows * c.K * 4), xScales(c.rows * shape.blocks() * 4), w(c.O * shape.wPitch()),
+      s(shape.scaleRows() * shape.scalePitch()), out(c.rows * c.O * 4);
   if (f8Rows)
     quantise(a, c, std::string(c.scales) == "ue8m0", x.data<uint8_t>(), xScales.data<float>());
   else
@@ -79,7 +80,8 @@ static std::vector<float> product(Golden &golden, const Case &c, CpuLevel level,
   for (uint64_t row = 0; row < shape.scaleRows(); ++row)
     std::memcpy(s.data<char>() + row * shape.scalePitch(), &scales[row * shape.blocks()], shape.blocks() * 4);
   KernelRunner runner({shape.spec()}, level);
-  runner.run(0, {x.data(), xScales.data(), w.data(), s.data(), nullptr, nullptr, nullptr, out.data()}, symbolsOf(c.rows));
+  runner.run(0, {x.data(), xScales.data(), w.data(), s.data(), nullptr, nullptr, nullptr, out.data()},
+             symbolsOf(c.rows));
   return std::vector<float>(out.data<float>(), out.data<float>() + c.rows * c.O);
 }
 
@@ -97,8 +99,8 @@ static std::pair<double, double> compare(const std::vector<float> &got, const st
 TEST(GemmGolden, Fp8Products) {
   Golden golden;
   for (CpuLevel level : hostLevels())
-    for (const Case &c : {Case{"random", "fp32", 5, 200, 264}, Case{"random", "ue8m0", 5, 200, 264}, Case{"spec", "fp32", 1, 130, 200},
-                          Case{"spec", "ue8m0", 1, 130, 200}}) {
+    for (const Case &c : {Case{"random", "fp32", 5, 200, 264}, Case{"random", "ue8m0", 5, 200, 264},
+                          Case{"spec", "fp32", 1, 130, 200}, Case{"spec", "ue8m0", 1, 130, 200}}) {
       SCOPED_TRACE(std::string(c.name) + "." + c.scales);
       std::string prefix = std::string("gemm.") + c.name + "." + c.scales;
       auto [fp8, fp8Similarity] = compare(product(golden, c, level, true), golden.read<float>(prefix + ".y_fp8"));
@@ -111,7 +113,8 @@ TEST(GemmGolden, Fp8Products) {
 }
 
 TEST(GemmGolden, PowerOfTwoScalesAreExact) {
-  // In this case all data are exactly representable: any indexing mistake in the scales shows as a wrong value, not as noise.
+  // In this case all data are exactly representable: any indexing mistake in the scales shows as a wrong value, not as
+  // noise.
   Golden golden;
   Case c{"spec", "ue8m0", 1, 130, 200};
   std::vector<float> expected = golden.read<float>("gemm.spec.ue8m0.y_fp8");

@@ -24,12 +24,23 @@ uint64_t moray::test::evaluate(const SizeExpr &expression, const SymbolValues &s
     stack.pop_back();
     uint64_t &a = stack.back();
     switch (op.kind) {
-    case ExprKind::Add: a += b; break;
-    case ExprKind::Mul: a *= b; break;
-    case ExprKind::CeilDiv: a = (a + b - 1) / b; break;
-    case ExprKind::Min: a = std::min(a, b); break;
-    case ExprKind::Max: a = std::max(a, b); break;
-    default: a = (a + b - 1) / b * b;
+    case ExprKind::Add:
+      a += b;
+      break;
+    case ExprKind::Mul:
+      a *= b;
+      break;
+    case ExprKind::CeilDiv:
+      a = (a + b - 1) / b;
+      break;
+    case ExprKind::Min:
+      a = std::min(a, b);
+      break;
+    case ExprKind::Max:
+      a = std::max(a, b);
+      break;
+    default:
+      a = (a + b - 1) / b * b;
     }
   }
   return stack.back();
@@ -49,7 +60,8 @@ Buffer::Buffer(size_t bytes, bool exactEnd) : bytes(bytes) {
   size_t offset = body - bytes;
   start = static_cast<char *>(mapping) + (exactEnd ? offset : offset / 64 * 64);
 }
-Buffer::Buffer(Buffer &&other) noexcept : mapping(other.mapping), start(other.start), mapped(other.mapped), bytes(other.bytes) {
+Buffer::Buffer(Buffer &&other) noexcept
+    : mapping(other.mapping), start(other.start), mapped(other.mapped), bytes(other.bytes) {
   other.mapping = nullptr;
 }
 Buffer::~Buffer() {
@@ -70,7 +82,8 @@ KernelRunner::KernelRunner(const std::vector<KernelSpec> &specs, CpuLevel level)
 }
 KernelRunner::~KernelRunner() { munmap(code, compiled.bytes.size()); }
 
-uint32_t KernelRunner::run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols, const Options &options) const {
+uint32_t KernelRunner::run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols,
+                           const Options &options) const {
   const CompiledVariant &variant = compiled.variants.at(index);
   auto kernel = reinterpret_cast<moray_kernel_fn>(static_cast<char *>(code) + variant.entry);
   int32_t live[4] = {int32_t(symbols[5]), int32_t(symbols[6]), int32_t(symbols[7]), int32_t(symbols[8])};

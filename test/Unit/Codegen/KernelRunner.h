@@ -15,11 +15,12 @@ namespace moray::test {
 /// Values of the nine symbols, in the order of codegen::Symbol.
 using SymbolValues = std::array<uint64_t, 9>;
 uint64_t evaluate(const codegen::SizeExpr &expression, const SymbolValues &symbols);
-/// Symbols of a step with `rows` rows of which `decodeRows` decode, and `outs` output rows; capacities are the same numbers.
+/// Symbols of a step with `rows` rows of which `decodeRows` decode, and `outs` output rows; capacities are the same
+/// numbers.
 SymbolValues symbolsOf(uint64_t rows, uint64_t decodeRows = 0, uint64_t outs = 0);
 
-/// Memory aligned to 64 bytes with a guard page right behind the last byte, so that reads beyond an operand fault. With `exactEnd` the
-/// data ends at the page (alignment then is that of the size).
+/// Memory aligned to 64 bytes with a guard page right behind the last byte, so that reads beyond an operand fault. With
+/// `exactEnd` the data ends at the page (alignment then is that of the size).
 class Buffer {
 public:
   explicit Buffer(size_t bytes, bool exactEnd = false);
@@ -48,7 +49,8 @@ public:
   KernelRunner(const KernelRunner &) = delete;
 
   /// Runs all tasks of kernel `index`; returns the fault word.
-  uint32_t run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols, const Options &options) const;
+  uint32_t run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols,
+               const Options &options) const;
   uint32_t run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols) const {
     return run(index, operands, symbols, Options());
   }

@@ -16,12 +16,17 @@ struct Shape {
 
 // V3, Kimi-K2, V2-Lite, geometry S and the tiny models: attention projections, dense and expert feed-forward, heads.
 static const Shape shapes[] = {
-    {"v3.qkv_a", 2112, 7168, 0},    {"v3.q_b", 24576, 1536, 0},      {"v3.o", 7168, 16384, 0},       {"v3.dense", 36864, 7168, 18432},
-    {"v3.down", 7168, 18432, 0},    {"v3.expert", 4096, 7168, 2048}, {"v3.head", 129280, 7168, 0},   {"k2.q_b", 12288, 1536, 0},
-    {"k2.o", 7168, 8192, 0},        {"k2.head", 163840, 7168, 0},    {"lite.q", 3072, 2048, 0},      {"lite.dense", 21888, 2048, 10944},
-    {"lite.down", 2048, 10944, 0},  {"lite.expert", 2816, 2048, 1408}, {"s.qkv_a", 960, 1024, 0},    {"s.expert", 1024, 1024, 512},
-    {"s.down", 1024, 512, 0},       {"s.head", 32768, 1024, 0},      {"tiny.q", 40, 96, 0},          {"tiny.down", 64, 40, 0},
-    {"tiny.expert", 168, 256, 40},  {"one", 1, 1, 0},
+    {"v3.qkv_a", 2112, 7168, 0},   {"v3.q_b", 24576, 1536, 0},
+    {"v3.o", 7168, 16384, 0},      {"v3.dense", 36864, 7168, 18432},
+    {"v3.down", 7168, 18432, 0},   {"v3.expert", 4096, 7168, 2048},
+    {"v3.head", 129280, 7168, 0},  {"k2.q_b", 12288, 1536, 0},
+    {"k2.o", 7168, 8192, 0},       {"k2.head", 163840, 7168, 0},
+    {"lite.q", 3072, 2048, 0},     {"lite.dense", 21888, 2048, 10944},
+    {"lite.down", 2048, 10944, 0}, {"lite.expert", 2816, 2048, 1408},
+    {"s.qkv_a", 960, 1024, 0},     {"s.expert", 1024, 1024, 512},
+    {"s.down", 1024, 512, 0},      {"s.head", 32768, 1024, 0},
+    {"tiny.q", 40, 96, 0},         {"tiny.down", 64, 40, 0},
+    {"tiny.expert", 168, 256, 40}, {"one", 1, 1, 0},
 };
 
 TEST(TileConfig, HoldsForRealShapes) {
@@ -46,7 +51,8 @@ TEST(TileConfig, HoldsForRealShapes) {
         EXPECT_LE(config.chunkBlocks, body.blocks());
         // Totals, partial sums and one operand of each kind in registers.
         unsigned perVector = 16 / getTarget(level).floatLanes;
-        EXPECT_LE(config.tileRows * config.tileTokens * perVector / (config.totalsInScratch ? perVector : 1), getTarget(level).vectorRegisters);
+        EXPECT_LE(config.tileRows * config.tileTokens * perVector / (config.totalsInScratch ? perVector : 1),
+                  getTarget(level).vectorRegisters);
         EXPECT_GE(gemmColumnTiles(body, config) * partRows, body.width());
         EXPECT_LT((gemmColumnTiles(body, config) - 1) * partRows, body.width());
         EXPECT_LE(gemmScratchBytes(body, config), 8u << 20);
@@ -79,6 +85,7 @@ TEST(SizeExpr, FoldsConstantsAndNeutralElements) {
   EXPECT_EQ(SizeExpr(12), SizeExpr(3) * SizeExpr(4));
   EXPECT_EQ(SizeExpr(3), SizeExpr::ceilDiv(SizeExpr(9), SizeExpr(4)));
   EXPECT_EQ(SizeExpr(12), SizeExpr::align(SizeExpr(9), SizeExpr(4)));
-  std::vector<ExprOp> expected = {{ExprKind::Const, 5}, {ExprKind::Symbol, 5}, {ExprKind::Const, 64}, {ExprKind::CeilDiv, 0}, {ExprKind::Mul, 0}};
+  std::vector<ExprOp> expected = {
+      {ExprKind::Const, 5}, {ExprKind::Symbol, 5}, {ExprKind::Const, 64}, {ExprKind::CeilDiv, 0}, {ExprKind::Mul, 0}};
   EXPECT_EQ(expected, (SizeExpr(5) * SizeExpr::ceilDiv(rows, 64)).postfix());
 }
