@@ -23,7 +23,7 @@ std::vector<RouterCase> routerCases() {
           {"spec_B", make(noaux, 4, 2, 3, true, 2.5f)},
           {"spec_C", make(noaux, 4, 2, 3, true, 2.5f)},
           {"spec_D", make(grouped, 4, 2, 3, false, 16)},
-          {"spec_D_greedy", make(greedy, 1, 1, 3, false, 16)},
+          {"spec_D_greedy", make(greedy, 1, 1, 3, false, 1)},
           {"v3", make(noaux, 4, 2, 4, true, 2.5f)},
           {"v3_groups_of_2", make(noaux, 4, 2, 3, true, 2.5f)},
           {"v3_groups_of_1", make(noaux, 8, 5, 4, true, 2.5f)},
