@@ -66,6 +66,7 @@ private:
   void loadRopeKeys(Value block, Value validKeys);
   void expandKeys();
   void attendTile(Value firstRow, Value firstKey);
+  Value reduce(Values pieces, llvm::function_ref<Value(Value, Value)> join);
   Value softmaxRow(unsigned i, Value firstRow, Value firstKey);
   void writeRows();
 };
@@ -86,6 +87,8 @@ void ExpandedEmitter::loadWeights() {
       });
     });
   };
+  if (spec.nope == layout.n)
+    return part(0, spec.headRows(), 0); // key and value rows are neighbours on both sides
   part(0, spec.nope, 0);
   part(spec.nope, spec.value, layout.n);
 }
@@ -154,11 +157,11 @@ void ExpandedEmitter::loadRopeKeys(Value block, Value validKeys) {
 void ExpandedEmitter::expandKeys() {
   b.forLoop(0, b.c64(page), tile, [&](Value key) {
     Panel left{latents.at(b, key, 0), latents.pitch};
-    auto zero = [&](unsigned, uint64_t, unsigned lanes) { return b.f(0.0f, lanes); };
+    auto zero = [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); };
     panelProduct(b, left, weights, layout.c, tile, layout.n, zero,
-                 [&](unsigned i, uint64_t column, Value sum) { b.store(rounded(sum), keys.at(b, b.add(key, i), column)); });
+                 [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), keys.at(b, b.add(key, i), column)); });
     panelProduct(b, left, {b.at(weights.base, int64_t(4 * layout.n)), weights.pitch}, layout.c, tile, layout.v, zero,
-                 [&](unsigned i, uint64_t column, Value sum) { b.store(rounded(sum), values.at(b, b.add(key, i), column)); });
+                 [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), values.at(b, b.add(key, i), column)); });
   });
   b.forLoop(0, b.c64(page), kTile, [&](Value key) {
     b.forLoop(0, b.c64(layout.n), kTile, [&](Value n) {
@@ -172,31 +175,51 @@ void ExpandedEmitter::expandKeys() {
   });
 }
 
+/// Joins element i with i + half, half = count / 2, .., 1, over pieces of 16 lanes.
+Value ExpandedEmitter::reduce(Values pieces, llvm::function_ref<Value(Value, Value)> join) {
+  while (pieces.size() > 1) {
+    Values next;
+    for (size_t i = 0; i < pieces.size() / 2; ++i)
+      next.push_back(join(pieces[i], pieces[i + pieces.size() / 2]));
+    pieces = next;
+  }
+  Value v = pieces[0];
+  for (int64_t lanes = kTile; lanes > 1; lanes /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t i = 0; i < lanes / 2; ++i)
+      low.push_back(i), high.push_back(i + lanes / 2);
+    v = join(b.shuffle(v, v, low), b.shuffle(v, v, high));
+  }
+  return b.extract(v, 0);
+}
+
 /// Logits of tile row `i` become probabilities; updates maximum and sum and returns the factor of the old context.
 Value ExpandedEmitter::softmaxRow(unsigned i, Value firstRow, Value firstKey) {
-  auto type = VectorBuilder::vec(page, b.f32);
   Value row = b.add(firstRow, i), at = probabilities.at(b, b.c64(i), 0);
+  auto type = VectorBuilder::vec(kTile, b.f32);
   SmallVector<int32_t> iota;
-  for (int32_t k = 0; k < page; ++k)
+  for (int32_t k = 0; k < int32_t(kTile); ++k)
     iota.push_back(k);
-  Value keyIndex = arith::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(VectorBuilder::vec(page, b.i32), ArrayRef<int32_t>(iota)));
+  Value lane = arith::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(VectorBuilder::vec(kTile, b.i32), ArrayRef<int32_t>(iota)));
   Value lastKey = b.trunc(b.sub(b.add(firstPosition, row), firstKey), b.i32); // the row's own position within the block
-  Value allowed = b.cmp(arith::CmpIPredicate::sle, keyIndex, b.splat(lastKey, page));
-  Value x = b.select(allowed, b.mulf(b.load(type, at), b.f(spec.scale, page)), b.f(-kInfinity, page));
-  Value most = x;
-  for (int64_t lanes = page; lanes > 1; lanes /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t l = 0; l < lanes / 2; ++l)
-      low.push_back(l), high.push_back(l + lanes / 2);
-    most = b.maxf(b.shuffle(most, most, low), b.shuffle(most, most, high));
+  Values x; // the page in pieces of 16 keys; trees over the page are trees over pieces, then over lanes
+  for (int64_t k = 0; k < page; k += kTile) {
+    Value allowed = b.cmp(arith::CmpIPredicate::sle, lane, b.splat(b.sub(lastKey, k), kTile));
+    Value logit = b.mulf(b.load(type, b.at(at, 4 * k)), b.f(spec.scale, kTile));
+    x.push_back(b.select(allowed, logit, b.f(-kInfinity, kTile)));
   }
+  Value most = reduce(x, [&](Value l, Value r) { return b.maxf(l, r); });
   Value maxAt = state.at(b, row, layout.v), sumAt = state.at(b, row, layout.v + 1);
-  Value oldMax = b.load(b.f32, maxAt), newMax = b.maxf(b.extract(most, 0), oldMax);
+  Value oldMax = b.load(b.f32, maxAt), newMax = b.maxf(most, oldMax);
   Value factor = math::exp(b, b.subf(oldMax, newMax));
-  Value p = math::exp(b, b.subf(x, b.splat(newMax, page)));
+  Values p;
+  for (auto [k, piece] : llvm::enumerate(x)) {
+    p.push_back(math::exp(b, b.subf(piece, b.splat(newMax, kTile))));
+    b.store(rounded(p.back()), b.at(at, int64_t(4 * k * kTile)));
+  }
   b.store(newMax, maxAt);
-  b.store(b.fma(b.load(b.f32, sumAt), factor, b.treeSum(p)), sumAt);
-  b.store(rounded(p), at);
+  Value sum = reduce(p, [&](Value l, Value r) { return b.addf(l, r); });
+  b.store(b.fma(b.load(b.f32, sumAt), factor, sum), sumAt);
   return factor;
 }
 
@@ -210,18 +233,18 @@ void ExpandedEmitter::attendTile(Value firstRow, Value firstKey) {
     widenRow(b, spec.q, b.at(from, int64_t(spec.nope) * bytes), b.at(to, int64_t(4 * layout.n)), spec.rope);
   }
   panelProduct(
-      b, query, keysT, layout.n + layout.r, tile, page, [&](unsigned, uint64_t, unsigned lanes) { return b.f(0.0f, lanes); },
-      [&](unsigned i, uint64_t column, Value sum) { b.store(sum, probabilities.at(b, b.c64(i), column)); });
+      b, query, keysT, layout.n + layout.r, tile, page, [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); },
+      [&](unsigned i, Value column, Value sum) { b.store(sum, probabilities.at(b, b.c64(i), column)); });
   Values factors;
   for (unsigned i = 0; i < tile; ++i)
     factors.push_back(softmaxRow(i, firstRow, firstKey));
   panelProduct(
       b, probabilities, values, page, tile, layout.v,
-      [&](unsigned i, uint64_t column, unsigned lanes) {
+      [&](unsigned i, Value column, unsigned lanes) {
         Value old = b.load(VectorBuilder::vec(lanes, b.f32), state.at(b, b.add(firstRow, i), column));
         return b.mulf(old, b.splat(factors[i], lanes));
       },
-      [&](unsigned i, uint64_t column, Value sum) { b.store(sum, state.at(b, b.add(firstRow, i), column)); });
+      [&](unsigned i, Value column, Value sum) { b.store(sum, state.at(b, b.add(firstRow, i), column)); });
 }
 
 void ExpandedEmitter::writeRows() {

@@ -8,11 +8,9 @@ using namespace moray::codegen;
 using Values = VectorBuilder::Values;
 
 void moray::codegen::panelProduct(VectorBuilder &b, Panel left, Panel right, uint64_t depth, unsigned rows, uint64_t columns,
-                                  llvm::function_ref<Value(unsigned, uint64_t, unsigned)> init,
-                                  llvm::function_ref<void(unsigned, uint64_t, Value)> done) {
-  unsigned widest = 4 * b.target.floatLanes;
-  for (uint64_t column = 0; column < columns;) {
-    unsigned lanes = std::min<uint64_t>(widest, columns - column);
+                                  llvm::function_ref<Value(unsigned, Value, unsigned)> init,
+                                  llvm::function_ref<void(unsigned, Value, Value)> done) {
+  auto tile = [&](Value column, unsigned lanes) {
     Values sums;
     for (unsigned i = 0; i < rows; ++i)
       sums.push_back(init(i, column, lanes));
@@ -26,8 +24,13 @@ void moray::codegen::panelProduct(VectorBuilder &b, Panel left, Panel right, uin
     });
     for (unsigned i = 0; i < rows; ++i)
       done(i, column, sums[i]);
-    column += lanes;
-  }
+  };
+  unsigned widest = 4 * b.target.floatLanes;
+  uint64_t full = columns / widest * widest;
+  if (full)
+    b.forLoop(0, b.c64(full), widest, [&](Value column) { tile(column, widest); });
+  if (full < columns)
+    tile(b.c64(full), columns - full);
 }
 
 Values moray::codegen::transpose16(VectorBuilder &b, Values rows) {

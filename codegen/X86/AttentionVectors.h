@@ -19,6 +19,9 @@ struct Panel {
   mlir::Value at(VectorBuilder &b, mlir::Value row, uint64_t column) const {
     return b.at(b.at(base, b.mul(row, pitch)), int64_t(4 * column));
   }
+  mlir::Value at(VectorBuilder &b, mlir::Value row, mlir::Value column) const {
+    return b.at(b.at(base, b.mul(row, pitch)), b.shl(column, 2));
+  }
 };
 
 /// Rows of a register tile of panelProduct.
@@ -27,8 +30,8 @@ inline unsigned tileRows(const Target &target) { return target.vectorRegisters >
 /// acc[i][j] = init + sum_k left[i][k] * right[k][j], k ascending, one fma chain per element; `rows` (static) rows of left, `columns`
 /// (a multiple of 16) of right. `done` gets whole vectors of columns.
 void panelProduct(VectorBuilder &b, Panel left, Panel right, uint64_t depth, unsigned rows, uint64_t columns,
-                  llvm::function_ref<mlir::Value(unsigned row, uint64_t column, unsigned lanes)> init,
-                  llvm::function_ref<void(unsigned row, uint64_t column, mlir::Value sum)> done);
+                  llvm::function_ref<mlir::Value(unsigned row, mlir::Value column, unsigned lanes)> init,
+                  llvm::function_ref<void(unsigned row, mlir::Value column, mlir::Value sum)> done);
 
 /// Transposes 16 vectors of 16 lanes.
 VectorBuilder::Values transpose16(VectorBuilder &b, VectorBuilder::Values rows);
