@@ -6,6 +6,13 @@ import subprocess
 import sys
 import time
 
+
+
+def heedSigint():
+    """Test drivers ignore SIGINT and hand that down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 checkpoint, folder = sys.argv[1:]
 os.makedirs(folder, exist_ok=True)
 artifact = os.path.join(folder, "m.moray")
@@ -17,7 +24,7 @@ interrupted = 0
 # The writing is in the last part, so most attempts are there.
 for part in (0.1, 0.5, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99):
     os.remove(artifact) if os.path.exists(artifact) else None
-    process = subprocess.Popen(["moray-compile", checkpoint, "-o", artifact, "-q"])
+    process = subprocess.Popen(["moray-compile", checkpoint, "-o", artifact, "-q"], preexec_fn=heedSigint)
     time.sleep(part * duration)
     process.send_signal(signal.SIGINT)
     process.wait(60)
