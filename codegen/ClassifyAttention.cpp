@@ -12,10 +12,12 @@ using namespace moray::codegen;
 using moray::lm::widthOf;
 
 std::string AttentionBody::key() const {
-  return llvm::formatv("op={0} act={1} {2},{3},{4}->{5} A={6} n={7} r={8} v={9} c={10} page={11} scale={12:e9} prefill={13} round={14} "
+  return llvm::formatv("op={0} act={1} {2},{3},{4}->{5} A={6} n={7} r={8} v={9} c={10} page={11} scale={12:e9} "
+                       "prefill={13} round={14} "
                        "args={15},{16},{17},{18},{19},{20},{21}",
-                       unsigned(op), unsigned(activation), dtypeName(q), dtypeName(cache), dtypeName(w), dtypeName(out), heads, nope, rope,
-                       value, latent, page, scale, prefillOnly, round, sourceArg, queryArg, cacheArg, rowsArg, wArg, scalesArg, outArg)
+                       unsigned(op), unsigned(activation), dtypeName(q), dtypeName(cache), dtypeName(w), dtypeName(out),
+                       heads, nope, rope, value, latent, page, scale, prefillOnly, round, sourceArg, queryArg, cacheArg,
+                       rowsArg, wArg, scalesArg, outArg)
       .str();
 }
 
@@ -44,7 +46,8 @@ private:
   }
   template <typename Op> void readCache(Op op) {
     auto type = op.getCache().getType();
-    body->cache = *dtypeOf(type.getElementType()), body->latent = type.getLatent(), body->rope = type.getRope(), body->page = type.getPage();
+    body->cache = *dtypeOf(type.getElementType()), body->latent = type.getLatent(), body->rope = type.getRope(),
+    body->page = type.getPage();
     body->cacheArg = region.argument(op.getCache()), body->rowsArg = region.argument(op.getRows());
     body->scale = op.getScale().convertToFloat();
   }
@@ -63,7 +66,8 @@ void AttentionClassifier::read(moray::mla::AttentionOp op) {
   body->prefillOnly = op.getRowRange() == moray::mla::RowRange::Prefill;
   DType activation = *dtypeOf(op.getActivation());
   if (activation == DType::F8E4M3)
-    body->activation = op.getFormat() == moray::lm::ScaleFormat::UE8M0 ? AttentionBody::QuantisedPow2 : AttentionBody::Quantised;
+    body->activation =
+        op.getFormat() == moray::lm::ScaleFormat::UE8M0 ? AttentionBody::QuantisedPow2 : AttentionBody::Quantised;
   else if (activation == DType::BF16 && body->cache == DType::F32)
     body->activation = AttentionBody::Rounded;
 }
@@ -91,18 +95,22 @@ llvm::Expected<KernelSpec> AttentionClassifier::classify() {
   bool known = op != nullptr;
   if (op)
     llvm::TypeSwitch<Operation *>(op)
-        .Case<moray::mla::AttentionOp, moray::mla::AbsorbQueryOp, moray::mla::LatentAttentionOp, moray::mla::AbsorbValueOp>(
-            [&](auto o) { read(o); })
+        .Case<moray::mla::AttentionOp, moray::mla::AbsorbQueryOp, moray::mla::LatentAttentionOp,
+              moray::mla::AbsorbValueOp>([&](auto o) { read(o); })
         .Default([&](Operation *) { known = false; });
   if (!known)
-    return unsupportedRegion(&region.body.front(), "is no attention kernel: expected exactly one attention op of the mla dialect");
+    return unsupportedRegion(&region.body.front(),
+                             "is no attention kernel: expected exactly one attention op of the mla dialect");
   auto results = region.resultsOf(op->getResult(0));
   if (results.size() != 1)
     return unsupportedRegion(op, "must give its value as one result of the kernel");
   if (body->page < 16 || (body->page & (body->page - 1)))
-    return unsupportedRegion(op, "has a cache page of " + llvm::Twine(body->page) + " tokens; expected a power of two from 16 on");
+    return unsupportedRegion(op, "has a cache page of " + llvm::Twine(body->page) +
+                                     " tokens; expected a power of two from 16 on");
   body->outArg = results[0];
   return KernelSpec{KernelClass::Attention, region.pointerCount(), body};
 }
 
-llvm::Expected<KernelSpec> moray::codegen::classifyAttention(const KernelRegion &region) { return AttentionClassifier(region).classify(); }
+llvm::Expected<KernelSpec> moray::codegen::classifyAttention(const KernelRegion &region) {
+  return AttentionClassifier(region).classify();
+}

@@ -10,14 +10,15 @@ using namespace mlir;
 using namespace moray::codegen;
 
 std::string RouterBody::key() const {
-  return llvm::formatv("{0}x{1} E={2} H={3} G={4} keep={5} top={6} {7} norm={8} sel={9} scale={10:e9} {11} args={12},{13},{14},{15},{16}",
-                       dtypeName(x), dtypeName(w), experts, hidden, groups, keep, top, softmax ? "softmax" : "sigmoid", normalise,
-                       unsigned(selection), scale, domain.str(), xArg, wArg, biasArg, idsArg, gatesArg)
+  return llvm::formatv("{0}x{1} E={2} H={3} G={4} keep={5} top={6} {7} norm={8} sel={9} scale={10:e9} {11} "
+                       "args={12},{13},{14},{15},{16}",
+                       dtypeName(x), dtypeName(w), experts, hidden, groups, keep, top, softmax ? "softmax" : "sigmoid",
+                       normalise, unsigned(selection), scale, domain.str(), xArg, wArg, biasArg, idsArg, gatesArg)
       .str();
 }
 std::string PermuteBody::key() const {
-  return llvm::formatv("E={0} top={1} {2} args={3},{4},{5},{6},{7},{8}", experts, top, domain.str(), idsArg, gatesArg, offsetsArg,
-                       tokensArg, ranksArg, sortedArg)
+  return llvm::formatv("E={0} top={1} {2} args={3},{4},{5},{6},{7},{8}", experts, top, domain.str(), idsArg, gatesArg,
+                       offsetsArg, tokensArg, ranksArg, sortedArg)
       .str();
 }
 
@@ -35,7 +36,8 @@ llvm::Expected<KernelSpec> moray::codegen::classifyRouter(const KernelRegion &re
   body->normalise = router.getNormalise();
   body->scale = router.getScale().getValueAsDouble();
   if (router.getMethod() != moray::moe::Method::Greedy && body->groups > 1)
-    body->selection = router.getMethod() == moray::moe::Method::NoauxTc ? RouterBody::GroupTopTwo : RouterBody::GroupMax;
+    body->selection =
+        router.getMethod() == moray::moe::Method::NoauxTc ? RouterBody::GroupTopTwo : RouterBody::GroupMax;
   body->domain = region.domain;
   body->xArg = region.argument(route.getSource()), body->wArg = region.argument(route.getWeight());
   if (route.getBias())

@@ -1,5 +1,6 @@
 //===- ClassifyRow.cpp - row regions to row programs --------------------------===//
-// Turns a fused region of row-wise ops into a RowProgram: elementwise chains share loops, reductions and slices end them.
+// Turns a fused region of row-wise ops into a RowProgram: elementwise chains share loops, reductions and slices end
+// them.
 
 #include "codegen/KernelRegion.h"
 #include "codegen/RowProgram.h"
@@ -222,7 +223,8 @@ llvm::Error RowProgramBuilder::addQuantize(moray::lm::QuantizeOp op) {
   if (codes.size() != 1 || scales.size() != 1)
     return unsupportedRegion(op, "must give its codes and its scales as one result each of the kernel");
   openLoop(width(op.getSource()));
-  loop().quantises.push_back({nodeOf(op.getSource()), resultMemory(op.getCodes(), codes[0]), resultMemory(op.getScales(), scales[0]),
+  loop().quantises.push_back({nodeOf(op.getSource()), resultMemory(op.getCodes(), codes[0]),
+                              resultMemory(op.getScales(), scales[0]),
                               op.getFormat() == moray::lm::ScaleFormat::UE8M0});
   return llvm::Error::success();
 }
@@ -233,7 +235,8 @@ void RowProgramBuilder::addCombine(moray::moe::CombineOp op) {
   node.kind = RowNode::Combine;
   node.memory.base = RowMemory::Indexed, node.memory.type = *dtypeOf(op.getSource().getType());
   node.memory.arg = region.argument(op.getSource()), node.memory.indexArg = region.argument(op.getRanks());
-  node.memory.rowElements = width(op.getSource()), node.memory.pitch = node.memory.rowElements * byteWidth(node.memory.type);
+  node.memory.rowElements = width(op.getSource()),
+  node.memory.pitch = node.memory.rowElements * byteWidth(node.memory.type);
   node.gatesArg = region.argument(op.getGates()), node.top = width(op.getGates());
   define(op.getResult(), addNode(node));
 }
@@ -279,7 +282,9 @@ llvm::Error RowProgramBuilder::add(Operation *op) {
       .Case([&](lm::SwigluOp o) { addElementwise(o, RowNode::Swiglu, o.getGate(), o.getUp()); })
       .Case([&](lm::CastOp o) { addCast(o); })
       .Case([&](lm::SliceOp o) { addSlice(o); })
-      .Case([&](lm::EmbedOp o) { addGather(o.getResult(), o.getWeight(), weightPitch(o.getWeight().getType()), o.getTokens()); })
+      .Case([&](lm::EmbedOp o) {
+        addGather(o.getResult(), o.getWeight(), weightPitch(o.getWeight().getType()), o.getTokens());
+      })
       .Case([&](lm::GatherRowsOp o) {
         uint64_t pitch = width(o.getSource()) * byteWidth(*dtypeOf(o.getSource().getType()));
         addGather(o.getResult(), o.getSource(), pitch, o.getIndices());
@@ -311,4 +316,6 @@ llvm::Expected<KernelSpec> RowProgramBuilder::build() {
 
 } // namespace
 
-llvm::Expected<KernelSpec> moray::codegen::classifyRow(const KernelRegion &region) { return RowProgramBuilder(region).build(); }
+llvm::Expected<KernelSpec> moray::codegen::classifyRow(const KernelRegion &region) {
+  return RowProgramBuilder(region).build();
+}

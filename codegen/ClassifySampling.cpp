@@ -10,13 +10,16 @@ using namespace mlir;
 using namespace moray::codegen;
 
 std::string SamplingBody::key() const {
-  return llvm::formatv("op={0} V={1} {2} args={3},{4},{5}", unsigned(op), vocab, domain.str(), logitsArg, secondArg, outArg).str();
+  return llvm::formatv("op={0} V={1} {2} args={3},{4},{5}", unsigned(op), vocab, domain.str(), logitsArg, secondArg,
+                       outArg)
+      .str();
 }
 
 llvm::Expected<KernelSpec> moray::codegen::classifySampling(const KernelRegion &region) {
   Operation *op = region.onlyOp();
   if (!isa_and_present<moray::lm::SampleOp, moray::lm::LogProbOp>(op))
-    return unsupportedRegion(&region.body.front(), "is no sampling kernel: expected exactly one lm.sample or lm.log_prob");
+    return unsupportedRegion(&region.body.front(),
+                             "is no sampling kernel: expected exactly one lm.sample or lm.log_prob");
   auto results = region.resultsOf(op->getResult(0));
   if (results.size() != 1)
     return unsupportedRegion(op, "must give its value as one result of the kernel");

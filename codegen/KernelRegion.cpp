@@ -27,9 +27,7 @@ llvm::SmallVector<int> KernelRegion::resultsOf(Value value) const {
   return found;
 }
 
-Operation *KernelRegion::onlyOp() const {
-  return body.getOperations().size() == 2 ? &body.front() : nullptr;
-}
+Operation *KernelRegion::onlyOp() const { return body.getOperations().size() == 2 ? &body.front() : nullptr; }
 
 std::optional<DType> moray::codegen::dtypeOf(Type type) {
   type = getElementTypeOrSelf(type);

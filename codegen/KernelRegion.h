@@ -1,5 +1,6 @@
 //===- KernelRegion.h - a kernel region seen through its interface ----*- C++ -*-===//
-// Maps the values of a kernel region to positions in moray_kernel_args.operands; what the classifiers of all classes start from.
+// Maps the values of a kernel region to positions in moray_kernel_args.operands; what the classifiers of all classes
+// start from.
 
 #ifndef MORAY_CODEGEN_KERNELREGION_H
 #define MORAY_CODEGEN_KERNELREGION_H
@@ -11,7 +12,8 @@
 
 namespace moray::codegen {
 
-/// The body of an lm.kernel or cmd.kernel: block arguments are operands (an !lm.rows is five pointers), the terminator's are results.
+/// The body of an lm.kernel or cmd.kernel: block arguments are operands (an !lm.rows is five pointers), the
+/// terminator's are results.
 class KernelRegion {
 public:
   KernelRegion(mlir::Block &body, RowDomain domain);

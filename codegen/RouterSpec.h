@@ -1,5 +1,6 @@
 //===- RouterSpec.h - what router and permute kernels compute --------*- C++ -*-===//
-// Specs of the mixture-of-experts kernels around the grouped matrix products: selection of experts, sorting of (row, expert) pairs.
+// Specs of the mixture-of-experts kernels around the grouped matrix products: selection of experts, sorting of (row,
+// expert) pairs.
 
 #ifndef MORAY_CODEGEN_ROUTERSPEC_H
 #define MORAY_CODEGEN_ROUTERSPEC_H
@@ -8,9 +9,9 @@
 
 namespace moray::codegen {
 
-/// Logits z = x W^T in f32 (row dots of RowProgram's order), scores, selection and weights of every row (spec model.md 4.9).
-/// Operands: x [rows, hidden], w [experts, hidden] with padded rows, bias [experts] f32 or absent; results ids [rows, top] i32 in selection
-/// order, gates [rows, top] f32. Logits that are not finite are a fault.
+/// Logits z = x W^T in f32 (row dots of RowProgram's order), scores, selection and weights of every row (spec
+/// model.md 4.9). Operands: x [rows, hidden], w [experts, hidden] with padded rows, bias [experts] f32 or absent;
+/// results ids [rows, top] i32 in selection order, gates [rows, top] f32. Logits that are not finite are a fault.
 struct RouterBody : KernelBody {
   enum Selection : uint8_t { All, GroupMax, GroupTopTwo }; // how groups are scored; All: no groups
   DType x = DType::BF16, w = DType::BF16;
@@ -23,8 +24,8 @@ struct RouterBody : KernelBody {
   std::string key() const override;
 };
 
-/// Stable counting sort of the live (row, expert) pairs by expert. Operands ids, gates [rows, top]; results offsets [experts + 1], tokens
-/// [slots], ranks and gates [rows, top] in ascending expert order.
+/// Stable counting sort of the live (row, expert) pairs by expert. Operands ids, gates [rows, top]; results offsets
+/// [experts + 1], tokens [slots], ranks and gates [rows, top] in ascending expert order.
 struct PermuteBody : KernelBody {
   uint64_t experts = 0, top = 1;
   RowDomain domain;

@@ -13,7 +13,8 @@ bool RowMemory::sameRow(const RowMemory &o) const {
 
 std::string RowMemory::str() const {
   static const char *const bases[] = {"own", "shared", "indexed", "cache", "scratch"};
-  return llvm::formatv("{0}({1},{2},{3},p{4},g{5},r{6})+{7}", bases[base], dtypeName(type), arg, indexArg, pitch, page, rowElements, column)
+  return llvm::formatv("{0}({1},{2},{3},p{4},g{5},r{6})+{7}", bases[base], dtypeName(type), arg, indexArg, pitch, page,
+                       rowElements, column)
       .str();
 }
 
@@ -39,8 +40,8 @@ struct Writer {
     os << "}";
   }
   void operator()(const RowRope &r) {
-    os << "rope " << r.width << "," << r.headDim << "," << r.rotated << (r.halfSplit ? " half" : "") << (r.round ? "!" : "") << " "
-       << r.from.str() << "," << r.cos.str() << "," << r.sin.str() << "->";
+    os << "rope " << r.width << "," << r.headDim << "," << r.rotated << (r.halfSplit ? " half" : "")
+       << (r.round ? "!" : "") << " " << r.from.str() << "," << r.cos.str() << "," << r.sin.str() << "->";
     for (const RowMemory &m : r.to)
       os << m.str() << ";";
   }

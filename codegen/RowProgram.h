@@ -17,7 +17,8 @@ struct RowMemory {
     Own,       // arg + row * pitch
     Shared,    // arg: the same for every row (a weight vector)
     Indexed,   // arg + index[row] * pitch, index = int32 operand indexArg
-    CacheSlot, // slot of the row's position in the paged cache `arg`; indexArg = the first of the five pointers of !lm.rows
+    CacheSlot, // slot of the row's position in the paged cache `arg`; indexArg = the first of the five pointers of
+               // !lm.rows
     Scratch,   // `column` elements into the worker's scratch, always f32
   } base = Own;
   DType type = DType::F32;
@@ -33,7 +34,8 @@ struct RowMemory {
   std::string str() const;
 };
 
-/// An elementwise value of a loop, in f32; `round`: rounded to bf16 (and widened again), because the SSA value it stands for is bf16.
+/// An elementwise value of a loop, in f32; `round`: rounded to bf16 (and widened again), because the SSA value it
+/// stands for is bf16.
 struct RowNode {
   enum Kind : uint8_t {
     Load,      // memory
@@ -55,13 +57,14 @@ struct RowStore {
   unsigned node;
   RowMemory to;
 };
-/// scalar = 1 / sqrt(sum(node^2) / width + eps). The sum has 128 partials (element i belongs to i mod 128, ascending, fma from 0), added by
-/// the tree +64, +32, ..., +1. A sum that is not finite is a fault.
+/// scalar = 1 / sqrt(sum(node^2) / width + eps). The sum has 128 partials (element i belongs to i mod 128, ascending,
+/// fma from 0), added by the tree +64, +32, ..., +1. A sum that is not finite is a fault.
 struct RowReduction {
   unsigned node, scalar;
   float eps;
 };
-/// E4M3 codes and f32 scales of groups of 128 elements from element 0 (spec fp8.md 4). A group that is not finite is a fault.
+/// E4M3 codes and f32 scales of groups of 128 elements from element 0 (spec fp8.md 4). A group that is not finite is a
+/// fault.
 struct RowQuantise {
   unsigned node;
   RowMemory codes, scales;
@@ -76,8 +79,8 @@ struct RowLoop {
   std::vector<RowReduction> reductions;
   std::vector<RowQuantise> quantises;
 };
-/// Rotates the last `rotated` of every `headDim` elements by (cos, sin)[rotated / 2]; the others are copied. Products are rounded, then
-/// added. Interleaved: pairs (2i, 2i+1); half-split: (i, i + rotated / 2).
+/// Rotates the last `rotated` of every `headDim` elements by (cos, sin)[rotated / 2]; the others are copied. Products
+/// are rounded, then added. Interleaved: pairs (2i, 2i+1); half-split: (i, i + rotated / 2).
 struct RowRope {
   RowMemory from, cos, sin;
   std::vector<RowMemory> to;

@@ -1,8 +1,10 @@
 //===- AttentionAbsorb.cpp - kv_b on either side of latent attention ----------===//
-// Emits mla.absorb_query and mla.absorb_value for decode rows: a task is one head, its rows of kv_b are streamed for all decode rows.
+// Emits mla.absorb_query and mla.absorb_value for decode rows: a task is one head, its rows of kv_b are streamed for
+// all decode rows.
 //
-// Bytes: the head's half of kv_b once per tile of rows (from the first-level caches after the first). absorb_query adds weight rows scaled
-// by q (lanes along c, 4 or 8 registers of sums), absorb_value takes dot products of weight rows with u (16 lanes, several rows at once).
+// Bytes: the head's half of kv_b once per tile of rows (from the first-level caches after the first). absorb_query adds
+// weight rows scaled by q (lanes along c, 4 or 8 registers of sums), absorb_value takes dot products of weight rows
+// with u (16 lanes, several rows at once).
 
 #include "codegen/X86/Attention.h"
 #include "codegen/X86/AttentionVectors.h"
@@ -47,7 +49,8 @@ struct AbsorbEmitter {
     int64_t bytes = byteWidth(spec.q);
     for (unsigned i = 0; i < rows; ++i) {
       Value row = b.add(b.mul(b.add(first, i), int64_t(spec.heads)), head);
-      widenRow(b, spec.q, b.at(b.operand(spec.sourceArg), b.mul(row, int64_t(partWidth) * bytes)), source.at(b, b.c64(i), 0), count);
+      widenRow(b, spec.q, b.at(b.operand(spec.sourceArg), b.mul(row, int64_t(partWidth) * bytes)),
+               source.at(b, b.c64(i), 0), count);
     }
   }
   /// The head's part of result row `row`.
@@ -68,7 +71,8 @@ void AbsorbEmitter::queryColumns(Value first, unsigned rows, Value column, unsig
   Values sums = b.forLoop(0, b.c64(spec.nope), 1, Values(rows, b.f(0.0f, lanes)), [&](Value n, ValueRange carried) {
     Value row = b.add(firstRow, n);
     // The columns of the rows that come: too far apart for the hardware to foresee.
-    b.prefetch(b.at(b.at(b.operand(spec.wArg), b.mul(b.add(row, 16), pitch)), b.mul(column, int64_t(byteWidth(spec.w)))));
+    b.prefetch(
+        b.at(b.at(b.operand(spec.wArg), b.mul(b.add(row, 16), pitch)), b.mul(column, int64_t(byteWidth(spec.w)))));
     Value w = loadWeight(b, spec, row, column, lanes);
     Values next;
     for (unsigned i = 0; i < rows; ++i)
@@ -76,7 +80,8 @@ void AbsorbEmitter::queryColumns(Value first, unsigned rows, Value column, unsig
     return next;
   });
   for (unsigned i = 0; i < rows; ++i)
-    storePiece(b, spec.out, sums[i], b.at(result(b.add(first, i), spec.latent), b.mul(column, int64_t(byteWidth(spec.out)))), live);
+    storePiece(b, spec.out, sums[i],
+               b.at(result(b.add(first, i), spec.latent), b.mul(column, int64_t(byteWidth(spec.out)))), live);
 }
 
 void AbsorbEmitter::query(Value first, unsigned rows) {
@@ -95,20 +100,23 @@ void AbsorbEmitter::value(Value first, unsigned rows) {
   group = rows == 1 ? group : group / 2;
   Value firstWeight = b.add(b.mul(head, int64_t(spec.headRows())), int64_t(spec.nope));
   auto dots = [&](Value v, unsigned live) {
-    Values sums = b.forLoop(0, b.c64(padTile(spec.latent)), kTile, Values(rows * group, b.f(0.0f, kTile)), [&](Value c, ValueRange carried) {
-      Values next(carried.begin(), carried.end());
-      for (unsigned g = 0; g < group; ++g) {
-        Value w = loadWeight16(b, spec, b.add(firstWeight, b.add(v, std::min(g, live - 1))), c);
-        for (unsigned i = 0; i < rows; ++i) {
-          Value u = b.load(VectorBuilder::vec(kTile, b.f32), b.at(source.at(b, b.c64(i), 0), b.shl(c, 2)));
-          next[i * group + g] = b.fma(u, w, next[i * group + g]);
-        }
-      }
-      return next;
-    });
+    Values sums = b.forLoop(0, b.c64(padTile(spec.latent)), kTile, Values(rows * group, b.f(0.0f, kTile)),
+                            [&](Value c, ValueRange carried) {
+                              Values next(carried.begin(), carried.end());
+                              for (unsigned g = 0; g < group; ++g) {
+                                Value w = loadWeight16(b, spec, b.add(firstWeight, b.add(v, std::min(g, live - 1))), c);
+                                for (unsigned i = 0; i < rows; ++i) {
+                                  Value u = b.load(VectorBuilder::vec(kTile, b.f32),
+                                                   b.at(source.at(b, b.c64(i), 0), b.shl(c, 2)));
+                                  next[i * group + g] = b.fma(u, w, next[i * group + g]);
+                                }
+                              }
+                              return next;
+                            });
     for (unsigned i = 0; i < rows; ++i) {
       Value values = b.treeSums(ArrayRef<Value>(sums).slice(i * group, group));
-      storePiece(b, spec.out, values, b.at(result(b.add(first, i), spec.value), b.mul(v, int64_t(byteWidth(spec.out)))), live);
+      storePiece(b, spec.out, values, b.at(result(b.add(first, i), spec.value), b.mul(v, int64_t(byteWidth(spec.out)))),
+                 live);
     }
   };
   uint64_t full = spec.value / group * group;

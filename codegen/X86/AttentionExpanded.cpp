@@ -1,9 +1,11 @@
 //===- AttentionExpanded.cpp - attention over expanded keys and values --------===//
-// Emits mla.attention: a task is one head of one sequence and runs over all key blocks, so every latent is expanded once per head.
+// Emits mla.attention: a task is one head of one sequence and runs over all key blocks, so every latent is expanded
+// once per head.
 //
-// Scratch (f32): kv_b of the head transposed [c, n + v], and per key block of `page` positions the latents, keys (transposed), values;
-// per query row its context, maximum and sum. A tile of 4 (ymm: 2) rows x 64 (32) columns lives in registers. Flops per key and head:
-// 2 c (n + v) to expand, 2 (n + r + v) per query row; bytes: the latent block once, everything else stays in the second-level cache.
+// Scratch (f32): kv_b of the head transposed [c, n + v], and per key block of `page` positions the latents, keys
+// (transposed), values; per query row its context, maximum and sum. A tile of 4 (ymm: 2) rows x 64 (32) columns lives
+// in registers. Flops per key and head: 2 c (n + v) to expand, 2 (n + r + v) per query row; bytes: the latent block
+// once, everything else stays in the second-level cache.
 
 #include "codegen/X86/Attention.h"
 #include "codegen/X86/AttentionVectors.h"
@@ -22,7 +24,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 struct Layout {
   uint64_t n, r, v, c; // padded to tiles
   uint64_t weights, latents, keys, keysT, values, probabilities, query, state, statePitch;
-  Layout(const AttentionBody &s, unsigned rows) : n(padTile(s.nope)), r(padTile(s.rope)), v(padTile(s.value)), c(padTile(s.latent)) {
+  Layout(const AttentionBody &s, unsigned rows)
+      : n(padTile(s.nope)), r(padTile(s.rope)), v(padTile(s.value)), c(padTile(s.latent)) {
     uint64_t end = 0;
     auto place = [&](uint64_t &offset, uint64_t floats) { offset = end, end += (floats * 4 + 63) / 64 * 64; };
     place(weights, c * (n + v));
@@ -42,7 +45,8 @@ public:
   ExpandedEmitter(const AttentionBody &spec, VectorBuilder &b)
       : spec(spec), b(b), tile(tileRows(b.target)), layout(spec, tile), page(spec.page) {
     weights = panel(layout.weights, layout.n + layout.v), latents = panel(layout.latents, layout.c);
-    keys = panel(layout.keys, layout.n), keysT = panel(layout.keysT, spec.page), values = panel(layout.values, layout.v);
+    keys = panel(layout.keys, layout.n), keysT = panel(layout.keysT, spec.page),
+    values = panel(layout.values, layout.v);
     probabilities = panel(layout.probabilities, spec.page), query = panel(layout.query, layout.n + layout.r);
     state = {b.at(b.scratch(), int64_t(layout.state)), int64_t(layout.statePitch)};
   }
@@ -71,7 +75,8 @@ private:
   void writeRows();
 };
 
-/// The head's rows of kv_b as f32, transposed to [c][n | v]. Padding columns repeat a row: they meet zeros of q or are never written.
+/// The head's rows of kv_b as f32, transposed to [c][n | v]. Padding columns repeat a row: they meet zeros of q or are
+/// never written.
 void ExpandedEmitter::loadWeights() {
   Value firstRow = b.mul(head, int64_t(spec.headRows()));
   auto part = [&](uint64_t rowOffset, uint64_t rows, uint64_t columnOffset) {
@@ -95,7 +100,8 @@ void ExpandedEmitter::loadWeights() {
 
 void ExpandedEmitter::clearState() {
   b.forLoop(0, b.add(count, int64_t(tile)), 1, [&](Value row) {
-    b.forLoop(0, b.c64(layout.v), kTile, [&](Value c) { b.store(b.f(0.0f, kTile), b.at(state.at(b, row, 0), b.shl(c, 2))); });
+    b.forLoop(0, b.c64(layout.v), kTile,
+              [&](Value c) { b.store(b.f(0.0f, kTile), b.at(state.at(b, row, 0), b.shl(c, 2))); });
     b.store(b.f(-kInfinity), state.at(b, row, layout.v));
     b.store(b.f(0.0f), state.at(b, row, layout.v + 1));
   });
@@ -115,7 +121,8 @@ void ExpandedEmitter::quantiseLatent(Value row) {
       scale = math::roundUpToPowerOfTwo(b, scale);
     Value divisor = b.splat(scale, kTile), factor = b.splat(b.mulf(scale, b.f(256.0f)), kTile);
     for (auto [i, x] : llvm::enumerate(parts))
-      b.store(b.mulf(b.widenF8(math::toE4M3(b, b.divf(x, divisor))), factor), b.at(row, b.shl(b.add(base, i * kTile), 2)));
+      b.store(b.mulf(b.widenF8(math::toE4M3(b, b.divf(x, divisor))), factor),
+              b.at(row, b.shl(b.add(base, i * kTile), 2)));
   });
 }
 
@@ -144,7 +151,8 @@ void ExpandedEmitter::loadRopeKeys(Value block, Value validKeys) {
       Values lanes;
       for (unsigned i = 0; i < kTile; ++i) {
         Value token = b.at(block, b.mul(b.minu(b.add(key, i), b.sub(validKeys, 1)), tokenBytes));
-        lanes.push_back(loadPiece(b, spec.cache, b.at(token, int64_t(spec.latent + r) * bytes), kTile, live, spec.latent + r));
+        lanes.push_back(
+            loadPiece(b, spec.cache, b.at(token, int64_t(spec.latent + r) * bytes), kTile, live, spec.latent + r));
       }
       lanes = transpose16(b, lanes);
       for (unsigned i = 0; i < kTile; ++i)
@@ -158,10 +166,12 @@ void ExpandedEmitter::expandKeys() {
   b.forLoop(0, b.c64(page), tile, [&](Value key) {
     Panel left{latents.at(b, key, 0), latents.pitch};
     auto zero = [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); };
-    panelProduct(b, left, weights, layout.c, tile, layout.n, zero,
-                 [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), keys.at(b, b.add(key, i), column)); });
-    panelProduct(b, left, {b.at(weights.base, int64_t(4 * layout.n)), weights.pitch}, layout.c, tile, layout.v, zero,
-                 [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), values.at(b, b.add(key, i), column)); });
+    panelProduct(b, left, weights, layout.c, tile, layout.n, zero, [&](unsigned i, Value column, Value sum) {
+      b.store(rounded(sum), keys.at(b, b.add(key, i), column));
+    });
+    panelProduct(
+        b, left, {b.at(weights.base, int64_t(4 * layout.n)), weights.pitch}, layout.c, tile, layout.v, zero,
+        [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), values.at(b, b.add(key, i), column)); });
   });
   b.forLoop(0, b.c64(page), kTile, [&](Value key) {
     b.forLoop(0, b.c64(layout.n), kTile, [&](Value n) {
@@ -200,7 +210,8 @@ Value ExpandedEmitter::softmaxRow(unsigned i, Value firstRow, Value firstKey) {
   SmallVector<int32_t> iota;
   for (int32_t k = 0; k < int32_t(kTile); ++k)
     iota.push_back(k);
-  Value lane = arith::ConstantOp::create(b.b, b.loc, DenseElementsAttr::get(VectorBuilder::vec(kTile, b.i32), ArrayRef<int32_t>(iota)));
+  Value lane = arith::ConstantOp::create(
+      b.b, b.loc, DenseElementsAttr::get(VectorBuilder::vec(kTile, b.i32), ArrayRef<int32_t>(iota)));
   Value lastKey = b.trunc(b.sub(b.add(firstPosition, row), firstKey), b.i32); // the row's own position within the block
   Values x; // the page in pieces of 16 keys; trees over the page are trees over pieces, then over lanes
   for (int64_t k = 0; k < page; k += kTile) {
@@ -233,7 +244,8 @@ void ExpandedEmitter::attendTile(Value firstRow, Value firstKey) {
     widenRow(b, spec.q, b.at(from, int64_t(spec.nope) * bytes), b.at(to, int64_t(4 * layout.n)), spec.rope);
   }
   panelProduct(
-      b, query, keysT, layout.n + layout.r, tile, page, [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); },
+      b, query, keysT, layout.n + layout.r, tile, page,
+      [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); },
       [&](unsigned i, Value column, Value sum) { b.store(sum, probabilities.at(b, b.c64(i), column)); });
   Values factors;
   for (unsigned i = 0; i < tile; ++i)
@@ -297,4 +309,6 @@ LaunchPlan moray::codegen::planExpandedAttention(const AttentionBody &spec, cons
   return {SizeExpr(Symbol::Seqs) * spec.heads, rows * layout.statePitch + SizeExpr((layout.state + 63) / 64 * 64),
           "tile=" + std::to_string(tile) + "x" + std::to_string(4 * target.floatLanes)};
 }
-void moray::codegen::emitExpandedAttention(const AttentionBody &spec, VectorBuilder &b) { ExpandedEmitter(spec, b).emit(); }
+void moray::codegen::emitExpandedAttention(const AttentionBody &spec, VectorBuilder &b) {
+  ExpandedEmitter(spec, b).emit();
+}

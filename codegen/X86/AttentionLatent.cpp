@@ -1,9 +1,10 @@
 //===- AttentionLatent.cpp - attention of decode rows on the latent cache -----===//
-// Emits mla.latent_attention: a task is one decode row and eight heads, which read the latent cache together, block by block.
+// Emits mla.latent_attention: a task is one decode row and eight heads, which read the latent cache together, block by
+// block.
 //
-// Per key block (64 tokens x (c + r) elements, read twice, from the second-level cache the second time): logits of 8 heads x 2 keys in 16
-// registers of 16 partials; softmax with lanes = (key parity, head); then u of 8 heads x 2 registers of c, keys ascending.
-// Flops per key and head: 2 (c + r) + 2 c; bytes per key: (c + r) elements for 8 heads.
+// Per key block (64 tokens x (c + r) elements, read twice, from the second-level cache the second time): logits of 8
+// heads x 2 keys in 16 registers of 16 partials; softmax with lanes = (key parity, head); then u of 8 heads x 2
+// registers of c, keys ascending. Flops per key and head: 2 (c + r) + 2 c; bytes per key: (c + r) elements for 8 heads.
 
 #include "codegen/X86/Attention.h"
 #include "codegen/X86/AttentionVectors.h"
@@ -34,8 +35,9 @@ struct Layout {
 class LatentEmitter {
 public:
   LatentEmitter(const AttentionBody &spec, VectorBuilder &b)
-      : spec(spec), b(b), layout(spec), query{at(layout.query), int64_t(4 * (layout.c + layout.r))}, logits(at(layout.logits)),
-        context{at(layout.context), int64_t(4 * layout.c)}, factors(at(layout.factors)), wide(VectorBuilder::vec(kTile, b.f32)) {}
+      : spec(spec), b(b), layout(spec), query{at(layout.query), int64_t(4 * (layout.c + layout.r))},
+        logits(at(layout.logits)), context{at(layout.context), int64_t(4 * layout.c)}, factors(at(layout.factors)),
+        wide(VectorBuilder::vec(kTile, b.f32)) {}
   void emit();
 
 private:
@@ -141,12 +143,12 @@ void LatentEmitter::blockLogits(Value block, Value keys) {
   });
 }
 
-/// Logits become probabilities. Lanes are (key parity, head): both halves hold the same maximum and their own sum. Returns both, updated.
+/// Logits become probabilities. Lanes are (key parity, head): both halves hold the same maximum and their own sum.
+/// Returns both, updated.
 Values LatentEmitter::blockSoftmax(Value keys, Value oldMax, Value oldSum) {
   auto pairAt = [&](Value key) { return b.at(logits, b.mul(key, int64_t(4 * kHeads))); };
-  Value most = b.forLoop(b.c64(0), keys, b.c64(2), oldMax, [&](Value key, ValueRange m) {
-    return Values{b.maxf(b.load(wide, pairAt(key)), m[0])};
-  })[0];
+  Value most = b.forLoop(b.c64(0), keys, b.c64(2), oldMax,
+                         [&](Value key, ValueRange m) { return Values{b.maxf(b.load(wide, pairAt(key)), m[0])}; })[0];
   Value newMax = b.maxf(b.shuffle(most, most, swapHalves), most);
   Value factor = math::exp(b, b.subf(oldMax, newMax));
   b.store(factor, factors);
@@ -211,7 +213,8 @@ void LatentEmitter::emit() {
   int64_t groups = (spec.heads + kHeads - 1) / kHeads;
   row = b.divu(b.task(), groups), firstHead = b.mul(b.remu(b.task(), groups), int64_t(kHeads));
   loadQuery();
-  b.forLoop(0, b.c64(kHeads * layout.c), kTile, [&](Value i) { b.store(b.f(0.0f, kTile), b.at(context.base, b.shl(i, 2))); });
+  b.forLoop(0, b.c64(kHeads * layout.c), kTile,
+            [&](Value i) { b.store(b.f(0.0f, kTile), b.at(context.base, b.shl(i, 2))); });
   Value sequence = loadIndex(b, spec.rowsArg + 1, row), position = loadIndex(b, spec.rowsArg, row);
   Values state = b.forLoop(b.c64(0), b.add(b.divu(position, int64_t(spec.page)), 1), b.c64(1),
                            ValueRange{b.f(-kInfinity, kTile), b.f(0.0f, kTile)}, [&](Value index, ValueRange carried) {
@@ -228,7 +231,7 @@ void LatentEmitter::emit() {
 } // namespace
 
 LaunchPlan moray::codegen::planLatentAttention(const AttentionBody &spec, const Target &target) {
-  return {SizeExpr(Symbol::DecodeRows) * ((spec.heads + kHeads - 1) / kHeads), SizeExpr((Layout(spec).size + 63) / 64 * 64),
-          "heads=" + std::to_string(kHeads)};
+  return {SizeExpr(Symbol::DecodeRows) * ((spec.heads + kHeads - 1) / kHeads),
+          SizeExpr((Layout(spec).size + 63) / 64 * 64), "heads=" + std::to_string(kHeads)};
 }
 void moray::codegen::emitLatentAttention(const AttentionBody &spec, VectorBuilder &b) { LatentEmitter(spec, b).emit(); }

@@ -7,8 +7,8 @@ using namespace mlir;
 using namespace moray::codegen;
 using Values = VectorBuilder::Values;
 
-void moray::codegen::panelProduct(VectorBuilder &b, Panel left, Panel right, uint64_t depth, unsigned rows, uint64_t columns,
-                                  llvm::function_ref<Value(unsigned, Value, unsigned)> init,
+void moray::codegen::panelProduct(VectorBuilder &b, Panel left, Panel right, uint64_t depth, unsigned rows,
+                                  uint64_t columns, llvm::function_ref<Value(unsigned, Value, unsigned)> init,
                                   llvm::function_ref<void(unsigned, Value, Value)> done) {
   auto tile = [&](Value column, unsigned lanes) {
     Values sums;
@@ -33,22 +33,46 @@ void moray::codegen::panelProduct(VectorBuilder &b, Panel left, Panel right, uin
     tile(b.c64(full), columns - full);
 }
 
-Values moray::codegen::transpose16(VectorBuilder &b, Values rows) {
-  // Interleaving rows i and i + 8 rotates the (row, lane) address by one bit; four rotations swap row and lane.
+/// Transposes n vectors of n lanes: interleaving rows i and i + n/2 rotates the (row, lane) address by one bit, log2(n)
+/// rotations swap the two halves of the address.
+static Values transposeSquare(VectorBuilder &b, Values rows) {
+  int64_t n = rows.size();
   SmallVector<int64_t> low, high;
-  for (int64_t i = 0; i < 8; ++i) {
-    low.append({i, 16 + i});
-    high.append({8 + i, 24 + i});
+  for (int64_t i = 0; i < n / 2; ++i) {
+    low.append({i, n + i});
+    high.append({n / 2 + i, n + n / 2 + i});
   }
-  for (int round = 0; round < 4; ++round) {
+  for (int64_t round = 1; round < n; round *= 2) {
     Values next;
-    for (int i = 0; i < 8; ++i) {
-      next.push_back(b.shuffle(rows[i], rows[i + 8], low));
-      next.push_back(b.shuffle(rows[i], rows[i + 8], high));
+    for (int64_t i = 0; i < n / 2; ++i) {
+      next.push_back(b.shuffle(rows[i], rows[i + n / 2], low));
+      next.push_back(b.shuffle(rows[i], rows[i + n / 2], high));
     }
     rows = next;
   }
   return rows;
+}
+
+Values moray::codegen::transpose16(VectorBuilder &b, Values rows) {
+  if (b.target.floatLanes >= kTile)
+    return transposeSquare(b, rows);
+  // Quarters of 8 x 8, the size of a register.
+  const SmallVector<int64_t> first{0, 1, 2, 3, 4, 5, 6, 7}, second{8, 9, 10, 11, 12, 13, 14, 15};
+  auto quarter = [&](unsigned row, ArrayRef<int64_t> lanes) {
+    Values part;
+    for (unsigned i = 0; i < 8; ++i)
+      part.push_back(b.shuffle(rows[row + i], rows[row + i], lanes));
+    return transposeSquare(b, part);
+  };
+  SmallVector<int64_t> both = first;
+  both.append(second);
+  Values result;
+  for (ArrayRef<int64_t> lanes : {ArrayRef<int64_t>(first), ArrayRef<int64_t>(second)}) {
+    Values upper = quarter(0, lanes), lower = quarter(8, lanes);
+    for (unsigned i = 0; i < 8; ++i)
+      result.push_back(b.shuffle(upper[i], lower[i], both));
+  }
+  return result;
 }
 
 Value moray::codegen::loadWeight(VectorBuilder &b, const AttentionBody &spec, Value row, Value column, unsigned lanes) {
@@ -78,7 +102,9 @@ void moray::codegen::widenRow(VectorBuilder &b, DType type, Value from, Value to
   uint64_t full = count / kTile * kTile;
   int64_t bytes = byteWidth(type);
   if (full)
-    b.forLoop(0, b.c64(full), kTile, [&](Value i) { b.store(b.loadWide(type, b.at(from, b.mul(i, bytes)), kTile), b.at(to, b.shl(i, 2))); });
+    b.forLoop(0, b.c64(full), kTile,
+              [&](Value i) { b.store(b.loadWide(type, b.at(from, b.mul(i, bytes)), kTile), b.at(to, b.shl(i, 2))); });
   if (full < count)
-    b.store(loadPiece(b, type, b.at(from, int64_t(full) * bytes), kTile, count - full, full), b.at(to, int64_t(4 * full)));
+    b.store(loadPiece(b, type, b.at(from, int64_t(full) * bytes), kTile, count - full, full),
+            b.at(to, int64_t(4 * full)));
 }

@@ -1,5 +1,6 @@
 //===- AttentionVectors.h - small matrix pieces in scratch ------------*- C++ -*-===//
-// What the attention kernels share: register-tiled products of f32 panels, 16x16 transposes, rows of kv_b as f32, the paged cache.
+// What the attention kernels share: register-tiled products of f32 panels, 16x16 transposes, rows of kv_b as f32, the
+// paged cache.
 
 #ifndef MORAY_CODEGEN_X86_ATTENTIONVECTORS_H
 #define MORAY_CODEGEN_X86_ATTENTIONVECTORS_H
@@ -27,8 +28,8 @@ struct Panel {
 /// Rows of a register tile of panelProduct.
 inline unsigned tileRows(const Target &target) { return target.vectorRegisters >= 32 ? 4 : 2; }
 
-/// acc[i][j] = init + sum_k left[i][k] * right[k][j], k ascending, one fma chain per element; `rows` (static) rows of left, `columns`
-/// (a multiple of 16) of right. `done` gets whole vectors of columns.
+/// acc[i][j] = init + sum_k left[i][k] * right[k][j], k ascending, one fma chain per element; `rows` (static) rows of
+/// left, `columns` (a multiple of 16) of right. `done` gets whole vectors of columns.
 void panelProduct(VectorBuilder &b, Panel left, Panel right, uint64_t depth, unsigned rows, uint64_t columns,
                   llvm::function_ref<mlir::Value(unsigned row, mlir::Value column, unsigned lanes)> init,
                   llvm::function_ref<void(unsigned row, mlir::Value column, mlir::Value sum)> done);
@@ -39,7 +40,8 @@ VectorBuilder::Values transpose16(VectorBuilder &b, VectorBuilder::Values rows);
 /// 16 elements of kv_b's row (i64, over all heads) from column `column` (i64, a multiple of 16) as f32, scale included.
 mlir::Value loadWeight16(VectorBuilder &b, const AttentionBody &spec, mlir::Value row, mlir::Value column);
 /// The same for `lanes` elements that lie in one block of 128.
-mlir::Value loadWeight(VectorBuilder &b, const AttentionBody &spec, mlir::Value row, mlir::Value column, unsigned lanes);
+mlir::Value loadWeight(VectorBuilder &b, const AttentionBody &spec, mlir::Value row, mlir::Value column,
+                       unsigned lanes);
 
 /// int32 at index `i` of pointer `arg`, as i64.
 mlir::Value loadIndex(VectorBuilder &b, int arg, mlir::Value i);

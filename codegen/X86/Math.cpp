@@ -47,7 +47,8 @@ Value exp(VectorBuilder &b, Value x) {
   Value nf = b.subf(t, o.num(kRoundF32));
   Value r = b.fma(nf, o.num(-0.693359375), x);
   r = b.fma(nf, o.num(2.12194440e-4), r);
-  Value p = o.polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1});
+  Value p = o.polynomial(
+      r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1});
   p = b.addf(b.fma(b.mulf(r, r), p, r), o.num(1.0));
   // Two factors, so that results below the smallest normal round once and large ones overflow to infinity.
   Value half = b.shra(n, 1);
@@ -87,7 +88,9 @@ std::pair<Value, Value> sinCos(VectorBuilder &b, Value x) {
   c = b.fma(b.mulf(c, z), z, b.fma(z, o.num(-0.5), o.num(1.0)));
   // Odd quadrants swap the two; bit 1 of q (of q + 1) flips the sign of sin (of cos).
   Value odd = b.cmp(arith::CmpIPredicate::ne, b.andi(q, o.bits(1)), o.bits(0));
-  auto flip = [&](Value v, Value quadrant) { return o.asFloat(b.xori(o.asInt(v), b.shl(b.andi(quadrant, o.bits(2)), 30))); };
+  auto flip = [&](Value v, Value quadrant) {
+    return o.asFloat(b.xori(o.asInt(v), b.shl(b.andi(quadrant, o.bits(2)), 30)));
+  };
   return {flip(b.select(odd, c, s), q), flip(b.select(odd, s, c), b.add(q, o.bits(1)))};
 }
 

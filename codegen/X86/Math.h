@@ -7,8 +7,8 @@
 #include "codegen/X86/VectorBuilder.h"
 #include <utility>
 
-// Operands are f32 scalars or 1-D vectors; results have the same shape. Only +, *, fma, /, integer operations and selects are emitted, so
-// a lane depends on nothing but the operand's lane.
+// Operands are f32 scalars or 1-D vectors; results have the same shape. Only +, *, fma, /, integer operations and
+// selects are emitted, so a lane depends on nothing but the operand's lane.
 namespace moray::codegen::math {
 
 using mlir::Value;

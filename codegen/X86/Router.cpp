@@ -1,8 +1,9 @@
 //===- Router.cpp - expert selection -----------------------------------------===//
 // Emits the router: f32 row dots with every expert, scores, group and expert selection, weights.
 //
-// A task is a few rows. Per row: two experts at a time, 128 partial sums each (2 x 4 zmm, or one quarter of the row per pass on ymm); the
-// router weight is read once per row and stays in cache. The selection is a few scans over the experts in scratch.
+// A task is a few rows. Per row: two experts at a time, 128 partial sums each (2 x 4 zmm, or one quarter of the row per
+// pass on ymm); the router weight is read once per row and stays in cache. The selection is a few scans over the
+// experts in scratch.
 
 #include "codegen/Emitter.h"
 #include "codegen/RouterSpec.h"
@@ -74,7 +75,8 @@ Values RouterEmitter::dotPair(Value x, Value first, Value second) {
     };
     Values sums(2 * perPass, b.f(0.0f, lanes));
     if (full)
-      sums = b.forLoop(0, b.c64(full), kRowPartials, sums, [&](Value base, ValueRange c) { return step(base, 0, kRowPartials, c); });
+      sums = b.forLoop(0, b.c64(full), kRowPartials, sums,
+                       [&](Value base, ValueRange c) { return step(base, 0, kRowPartials, c); });
     if (full < spec.hidden)
       sums = step(b.c64(full), full, spec.hidden - full, sums);
     for (unsigned p = 0; p < perPass; ++p)
@@ -115,9 +117,8 @@ void RouterEmitter::emitScores() {
       result.push_back(math::sigmoid(b, z));
   } else {
     // The largest logit: a row of experts always has one, padding must not win.
-    Value most = b.forLoop(0, b.c64(spec.experts), 1, b.f(-std::numeric_limits<float>::infinity()), [&](Value i, ValueRange m) {
-      return Values{b.maxf(floatAt(scores, i), m[0])};
-    })[0];
+    Value most = b.forLoop(0, b.c64(spec.experts), 1, b.f(-std::numeric_limits<float>::infinity()),
+                           [&](Value i, ValueRange m) { return Values{b.maxf(floatAt(scores, i), m[0])}; })[0];
     Values partials(kRowPartials / kExpertLanes, b.f(0.0f, kExpertLanes));
     for (auto [i, z] : llvm::enumerate(logits)) {
       result.push_back(math::exp(b, b.subf(z, b.splat(most, kExpertLanes))));
@@ -156,11 +157,12 @@ void RouterEmitter::emitGroupScores() {
   Value lowest = b.f(-std::numeric_limits<float>::infinity());
   b.forLoop(0, b.c64(spec.groups), 1, [&](Value group) {
     Value first = b.mul(group, size);
-    Values two = b.forLoop(first, b.add(first, size), b.c64(1), ValueRange{lowest, lowest}, [&](Value i, ValueRange best) {
-      Value s = floatAt(choice, i);
-      Value loser = b.minf(s, best[0]);
-      return Values{b.maxf(s, best[0]), b.maxf(loser, best[1])};
-    });
+    Values two =
+        b.forLoop(first, b.add(first, size), b.c64(1), ValueRange{lowest, lowest}, [&](Value i, ValueRange best) {
+          Value s = floatAt(choice, i);
+          Value loser = b.minf(s, best[0]);
+          return Values{b.maxf(s, best[0]), b.maxf(loser, best[1])};
+        });
     bool sum = spec.selection == RouterBody::GroupTopTwo && size > 1;
     setFloat(sum ? b.addf(two[0], two[1]) : two[0], groupScores, group);
   });
@@ -230,12 +232,14 @@ void RouterEmitter::emitRow(Value row) {
 static LaunchPlan planRouter(const KernelSpec &kernel, const Target &target) {
   const auto &spec = kernel.as<RouterBody>();
   uint64_t floats = 2 * padded(spec.experts) + 2 * padded(spec.groups);
-  return {SizeExpr::ceilDiv(spec.domain.count(), kRowsPerTask), SizeExpr(floats * 4), "rows=" + std::to_string(kRowsPerTask)};
+  return {SizeExpr::ceilDiv(spec.domain.count(), kRowsPerTask), SizeExpr(floats * 4),
+          "rows=" + std::to_string(kRowsPerTask)};
 }
 
 static llvm::Error emitRouter(const KernelSpec &kernel, const Target &target, VectorBuilder &b) {
   const auto &spec = kernel.as<RouterBody>();
-  Value begin = b.mul(b.task(), int64_t(kRowsPerTask)), end = b.minu(b.add(begin, int64_t(kRowsPerTask)), b.rows(spec.domain));
+  Value begin = b.mul(b.task(), int64_t(kRowsPerTask)),
+        end = b.minu(b.add(begin, int64_t(kRowsPerTask)), b.rows(spec.domain));
   b.forLoop(begin, end, b.c64(1), [&](Value row) { RouterEmitter(spec, b).emitRow(row); });
   return llvm::Error::success();
 }

@@ -1,8 +1,9 @@
 //===- Row.cpp - fused row kernels -------------------------------------------===//
 // Emits a RowProgram: a task is a few rows, a row runs all stages, a stage walks blocks of 128 elements.
 //
-// Per block of 128 elements and operand: 128 lanes in registers (2 x 4 zmm, 4 x 4 ymm); traffic is one read of every operand and one write
-// of every result; reductions add 128 fma per block. Values that several stages need are kept in scratch (f32, L1-sized).
+// Per block of 128 elements and operand: 128 lanes in registers (2 x 4 zmm, 4 x 4 ymm); traffic is one read of every
+// operand and one write of every result; reductions add 128 fma per block. Values that several stages need are kept in
+// scratch (f32, L1-sized).
 
 #include "codegen/Emitter.h"
 #include "codegen/RowProgram.h"
@@ -44,7 +45,8 @@ private:
   void emit(const RowLoop &loop);
   void emit(const RowRope &rope);
   void emit(const RowRopeTable &table);
-  Value emitNode(const RowLoop &loop, unsigned index, const Values &done, Value element, unsigned count, uint64_t before);
+  Value emitNode(const RowLoop &loop, unsigned index, const Values &done, Value element, unsigned count,
+                 uint64_t before);
   void emitQuantise(const RowQuantise &quantise, ArrayRef<Value> pieces, Value base, unsigned count);
   void rotatePairs(const RowRope &rope, Value from, ArrayRef<Value> to);
   void rotateHalves(const RowRope &rope, Value from, ArrayRef<Value> to);
@@ -119,11 +121,13 @@ void RowEmitter::findCombines() {
   }
 }
 
-Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &done, Value element, unsigned count, uint64_t before) {
+Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &done, Value element, unsigned count,
+                           uint64_t before) {
   const RowNode &n = loop.nodes[index];
   switch (n.kind) {
   case RowNode::Load:
-    return rounded(loadPiece(b, n.memory.type, address(n.memory, element), lanes, count, n.memory.column + before), n.round);
+    return rounded(loadPiece(b, n.memory.type, address(n.memory, element), lanes, count, n.memory.column + before),
+                   n.round);
   case RowNode::Round:
     return b.quantiseBf16(done[n.a]);
   case RowNode::Add:
@@ -194,7 +198,8 @@ void RowEmitter::emitQuantise(const RowQuantise &q, ArrayRef<Value> pieces, Valu
   Value divisor = b.splat(scale, lanes);
   for (auto [i, p] : llvm::enumerate(pieces)) {
     Value codes = math::toE4M3(b, b.divf(p, divisor));
-    storePiece(b, DType::F8E4M3, codes, address(q.codes, b.add(base, int64_t(i * lanes))), std::min(lanes, count - unsigned(i) * lanes));
+    storePiece(b, DType::F8E4M3, codes, address(q.codes, b.add(base, int64_t(i * lanes))),
+               std::min(lanes, count - unsigned(i) * lanes));
   }
 }
 
@@ -213,7 +218,8 @@ void RowEmitter::rotatePairs(const RowRope &r, Value from, ArrayRef<Value> to) {
     Value x = loadPiece(b, r.from.type, b.at(from, int64_t(start * byteWidth(r.from.type))), kRopeLanes, count,
                         r.headDim - r.rotated + start);
     // y[2i] = x[2i] cos - x[2i+1] sin, y[2i+1] = x[2i+1] cos + x[2i] sin; negation is exact.
-    Value y = b.addf(b.mulf(x, b.shuffle(cos, cos, twice)), b.mulf(b.shuffle(x, x, swap), b.shuffle(b.negf(sin), sin, signs)));
+    Value y = b.addf(b.mulf(x, b.shuffle(cos, cos, twice)),
+                     b.mulf(b.shuffle(x, x, swap), b.shuffle(b.negf(sin), sin, signs)));
     for (auto [memory, target] : llvm::zip(r.to, to))
       storePiece(b, memory.type, rounded(y, r.round), b.at(target, int64_t(start * byteWidth(memory.type))), count);
   }
@@ -223,7 +229,9 @@ void RowEmitter::rotateHalves(const RowRope &r, Value from, ArrayRef<Value> to) 
   uint64_t half = r.rotated / 2;
   for (unsigned start = 0; start < half; start += kRopeLanes) {
     unsigned count = std::min<uint64_t>(kRopeLanes, half - start);
-    auto piece = [&](const RowMemory &m, Value address, uint64_t before) { return loadPiece(b, m.type, address, kRopeLanes, count, before); };
+    auto piece = [&](const RowMemory &m, Value address, uint64_t before) {
+      return loadPiece(b, m.type, address, kRopeLanes, count, before);
+    };
     Value cos = piece(r.cos, address(r.cos, b.c64(start)), r.cos.column + start);
     Value sin = piece(r.sin, address(r.sin, b.c64(start)), r.sin.column + start);
     int64_t width = byteWidth(r.from.type);
@@ -248,7 +256,8 @@ void RowEmitter::emit(const RowRope &r) {
         unsigned count = std::min(lanes, blockCount - piece);
         Value element = b.add(b.add(first, base), int64_t(piece));
         uint64_t before = blockCount < kRowPartials ? kept / kRowPartials * kRowPartials + piece : 0;
-        Value x = rounded(loadPiece(b, r.from.type, address(r.from, element), lanes, count, r.from.column + before), r.round);
+        Value x =
+            rounded(loadPiece(b, r.from.type, address(r.from, element), lanes, count, r.from.column + before), r.round);
         for (const RowMemory &m : r.to)
           storePiece(b, m.type, x, address(m, element), count);
       }

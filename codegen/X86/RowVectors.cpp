@@ -7,7 +7,8 @@ using namespace mlir;
 using namespace moray::codegen;
 using Values = VectorBuilder::Values;
 
-Value moray::codegen::loadPiece(VectorBuilder &b, DType type, Value address, unsigned lanes, unsigned count, uint64_t before) {
+Value moray::codegen::loadPiece(VectorBuilder &b, DType type, Value address, unsigned lanes, unsigned count,
+                                uint64_t before) {
   if (count == lanes)
     return b.loadWide(type, address, lanes);
   if (before + count >= lanes)
@@ -45,7 +46,9 @@ void moray::codegen::storePiece(VectorBuilder &b, DType type, Value lanes, Value
   }
 }
 
-Values moray::codegen::zeroPartials(VectorBuilder &b, unsigned lanes) { return Values(kRowPartials / lanes, b.f(0.0f, lanes)); }
+Values moray::codegen::zeroPartials(VectorBuilder &b, unsigned lanes) {
+  return Values(kRowPartials / lanes, b.f(0.0f, lanes));
+}
 
 Value moray::codegen::sumPartials(VectorBuilder &b, ValueRange partials) {
   Values level(partials.begin(), partials.end());
@@ -76,7 +79,8 @@ Values moray::codegen::forBlocks(VectorBuilder &b, uint64_t width, ValueRange in
   uint64_t full = width / kRowPartials * kRowPartials;
   Values carried(init.begin(), init.end());
   if (full)
-    carried = b.forLoop(0, b.c64(full), kRowPartials, carried, [&](Value base, ValueRange c) { return body(base, kRowPartials, c); });
+    carried = b.forLoop(0, b.c64(full), kRowPartials, carried,
+                        [&](Value base, ValueRange c) { return body(base, kRowPartials, c); });
   if (full < width)
     carried = body(b.c64(full), width - full, carried);
   return carried;

@@ -1,8 +1,8 @@
 //===- Sampling.cpp - drawing tokens and scoring them ------------------------===//
 // Emits lm.sample and lm.log_prob: a task is one row of logits.
 //
-// Greedy reads the row twice. Sampling keeps an ordered key (u32) and exp (f32) per token in scratch; top-k and top-p are radix selections
-// of at most four passes over the keys with 256 bins of (count, weight), never a sort.
+// Greedy reads the row twice. Sampling keeps an ordered key (u32) and exp (f32) per token in scratch; top-k and top-p
+// are radix selections of at most four passes over the keys with 256 bins of (count, weight), never a sort.
 
 #include "codegen/Emitter.h"
 #include "codegen/SamplingSpec.h"
@@ -33,10 +33,12 @@ struct Selection {
 class SamplingEmitter {
 public:
   SamplingEmitter(const SamplingBody &spec, VectorBuilder &b, Value row)
-      : spec(spec), b(b), row(row), logits(b.at(b.operand(spec.logitsArg), b.mul(row, int64_t(spec.vocab * 4)))), keys(b.scratch()),
-        exps(b.at(keys, paddedBytes(spec))), bins(b.at(exps, paddedBytes(spec))) {}
+      : spec(spec), b(b), row(row), logits(b.at(b.operand(spec.logitsArg), b.mul(row, int64_t(spec.vocab * 4)))),
+        keys(b.scratch()), exps(b.at(keys, paddedBytes(spec))), bins(b.at(exps, paddedBytes(spec))) {}
   static int64_t paddedBytes(const SamplingBody &spec) { return int64_t(spec.vocab * 4 + 63) / 64 * 64; }
-  static uint64_t scratchBytes(const SamplingBody &spec) { return spec.op == SamplingBody::Sample ? 2 * paddedBytes(spec) + 256 * 16 : 0; }
+  static uint64_t scratchBytes(const SamplingBody &spec) {
+    return spec.op == SamplingBody::Sample ? 2 * paddedBytes(spec) + 256 * 16 : 0;
+  }
   void emitSample();
   void emitLogProb();
 
@@ -45,11 +47,14 @@ private:
   VectorBuilder &b;
   Value row, logits, keys, exps, bins; // bins: 256 x {count i64, weight i64}
 
-  void forPieces(llvm::function_ref<Value(Value logits, Value element, unsigned count, Value carried)> body, Value &carried);
+  void forPieces(llvm::function_ref<Value(Value logits, Value element, unsigned count, Value carried)> body,
+                 Value &carried);
   Value maximum();
   Value argmax(Value most);
   void fillScratch(Value most, Value temperature);
-  Value weightAt(Value index) { return b.toInt(b.mulf(b.load(b.f32, b.at(exps, b.shl(index, 2))), b.f(kWeightUnit)), b.i64); }
+  Value weightAt(Value index) {
+    return b.toInt(b.mulf(b.load(b.f32, b.at(exps, b.shl(index, 2))), b.f(kWeightUnit)), b.i64);
+  }
   Value keyAt(Value index) { return b.load(b.i32, b.at(keys, b.shl(index, 2))); }
   Value totalWeight();
   Selection select(bool byWeight, Value target);
@@ -72,7 +77,8 @@ void SamplingEmitter::forPieces(llvm::function_ref<Value(Value, Value, unsigned,
   };
   uint64_t full = spec.vocab / kLanes * kLanes;
   if (full)
-    carried = b.forLoop(0, b.c64(full), kLanes, carried, [&](Value i, ValueRange c) { return Values{step(i, kLanes, c[0])}; })[0];
+    carried = b.forLoop(0, b.c64(full), kLanes, carried,
+                        [&](Value i, ValueRange c) { return Values{step(i, kLanes, c[0])}; })[0];
   if (full < spec.vocab)
     carried = step(b.c64(full), spec.vocab - full, carried);
 }
@@ -140,7 +146,8 @@ void SamplingEmitter::fillScratch(Value most, Value temperature) {
 }
 
 Value SamplingEmitter::totalWeight() {
-  return b.forLoop(0, b.c64(spec.vocab), 1, b.c64(0), [&](Value i, ValueRange sum) { return Values{b.add(sum[0], weightAt(i))}; })[0];
+  return b.forLoop(0, b.c64(spec.vocab), 1, b.c64(0),
+                   [&](Value i, ValueRange sum) { return Values{b.add(sum[0], weightAt(i))}; })[0];
 }
 
 /// The shortest prefix in descending order whose count (or weight) reaches `target` >= 1; the target must be reachable.
@@ -157,15 +164,17 @@ Selection SamplingEmitter::select(bool byWeight, Value target) {
       });
     });
     // From the largest bin down; once the target lies in a bin, nothing changes any more.
-    Values state = b.forLoop(0, b.c64(256), 1, ValueRange{left, above, b.c64(-1), b.c64(0), b.c64(0)}, [&](Value i, ValueRange c) {
-      Value bin = b.sub(b.c64(255), i), at = b.at(bins, b.shl(bin, 4));
-      Value n = b.load(b.i64, at), w = b.load(b.i64, b.at(at, 8));
-      Value measure = byWeight ? w : n;
-      Value open = b.cmp(CmpIPredicate::slt, c[2], b.c64(0)), inside = b.andi(open, b.cmp(CmpIPredicate::ule, c[0], measure));
-      Value pass = b.andi(open, b.cmp(CmpIPredicate::ugt, c[0], measure));
-      return Values{b.select(pass, b.sub(c[0], measure), c[0]), b.select(pass, b.add(c[1], w), c[1]), b.select(inside, bin, c[2]),
-                    b.select(inside, n, c[3]), b.select(inside, w, c[4])};
-    });
+    Values state =
+        b.forLoop(0, b.c64(256), 1, ValueRange{left, above, b.c64(-1), b.c64(0), b.c64(0)}, [&](Value i, ValueRange c) {
+          Value bin = b.sub(b.c64(255), i), at = b.at(bins, b.shl(bin, 4));
+          Value n = b.load(b.i64, at), w = b.load(b.i64, b.at(at, 8));
+          Value measure = byWeight ? w : n;
+          Value open = b.cmp(CmpIPredicate::slt, c[2], b.c64(0)),
+                inside = b.andi(open, b.cmp(CmpIPredicate::ule, c[0], measure));
+          Value pass = b.andi(open, b.cmp(CmpIPredicate::ugt, c[0], measure));
+          return Values{b.select(pass, b.sub(c[0], measure), c[0]), b.select(pass, b.add(c[1], w), c[1]),
+                        b.select(inside, bin, c[2]), b.select(inside, n, c[3]), b.select(inside, w, c[4])};
+        });
     left = state[0], above = state[1], count = state[3], weight = state[4];
     prefix = b.ori(b.shl(prefix, 8), b.andi(state[2], 255));
   }
@@ -187,13 +196,15 @@ Value SamplingEmitter::draw(Value seed, Value position, const Selection &kept) {
   Type wide = b.b.getIntegerType(128);
   Value r = b.trunc(b.shrl(b.mul(b.zext(random, wide), b.zext(weight, wide)), 64), b.i64);
   // Running weight, ties seen, token (-1: not yet).
-  Values end = b.forLoop(0, b.c64(spec.vocab), 1, ValueRange{b.c64(0), b.c64(0), b.c64(-1)}, [&](Value i, ValueRange c) {
-    Value key = keyAt(i), tied = b.eq(key, kept.key);
-    Value in = b.ori(b.cmp(CmpIPredicate::ugt, key, kept.key), b.andi(tied, b.ult(c[1], kept.ties)));
-    Value running = b.select(in, b.add(c[0], weightAt(i)), c[0]);
-    Value hit = b.andi(b.cmp(CmpIPredicate::slt, c[2], b.c64(0)), b.andi(in, b.cmp(CmpIPredicate::ugt, running, r)));
-    return Values{running, b.add(c[1], b.zext(tied, b.i64)), b.select(hit, i, c[2])};
-  });
+  Values end =
+      b.forLoop(0, b.c64(spec.vocab), 1, ValueRange{b.c64(0), b.c64(0), b.c64(-1)}, [&](Value i, ValueRange c) {
+        Value key = keyAt(i), tied = b.eq(key, kept.key);
+        Value in = b.ori(b.cmp(CmpIPredicate::ugt, key, kept.key), b.andi(tied, b.ult(c[1], kept.ties)));
+        Value running = b.select(in, b.add(c[0], weightAt(i)), c[0]);
+        Value hit =
+            b.andi(b.cmp(CmpIPredicate::slt, c[2], b.c64(0)), b.andi(in, b.cmp(CmpIPredicate::ugt, running, r)));
+        return Values{running, b.add(c[1], b.zext(tied, b.i64)), b.select(hit, i, c[2])};
+      });
   return b.trunc(b.minu(end[2], int64_t(spec.vocab - 1)), b.i32);
 }
 
@@ -245,22 +256,23 @@ void SamplingEmitter::emitSample() {
 void SamplingEmitter::emitLogProb() {
   Value most = maximum(), top = b.splat(most, kLanes);
   unsigned pieces = kRowPartials / kLanes;
-  Values sums = forBlocks(b, spec.vocab, zeroPartials(b, kLanes), [&](Value base, unsigned blockCount, ValueRange carried) {
-    Values next(carried.begin(), carried.end());
-    for (unsigned p = 0; p < pieces && p * kLanes < blockCount; ++p) {
-      unsigned count = std::min(kLanes, blockCount - p * kLanes);
-      Value x = loadPiece(b, DType::F32, b.at(logits, b.shl(b.add(base, int64_t(p * kLanes)), 2)), kLanes, count);
-      Value e = math::exp(b, b.subf(x, top));
-      if (count < kLanes) {
-        SmallVector<int64_t> order;
-        for (unsigned l = 0; l < kLanes; ++l)
-          order.push_back(l < count ? l : kLanes + l);
-        e = b.shuffle(e, b.f(0.0f, kLanes), order);
-      }
-      next[p] = b.addf(next[p], e);
-    }
-    return next;
-  });
+  Values sums =
+      forBlocks(b, spec.vocab, zeroPartials(b, kLanes), [&](Value base, unsigned blockCount, ValueRange carried) {
+        Values next(carried.begin(), carried.end());
+        for (unsigned p = 0; p < pieces && p * kLanes < blockCount; ++p) {
+          unsigned count = std::min(kLanes, blockCount - p * kLanes);
+          Value x = loadPiece(b, DType::F32, b.at(logits, b.shl(b.add(base, int64_t(p * kLanes)), 2)), kLanes, count);
+          Value e = math::exp(b, b.subf(x, top));
+          if (count < kLanes) {
+            SmallVector<int64_t> order;
+            for (unsigned l = 0; l < kLanes; ++l)
+              order.push_back(l < count ? l : kLanes + l);
+            e = b.shuffle(e, b.f(0.0f, kLanes), order);
+          }
+          next[p] = b.addf(next[p], e);
+        }
+        return next;
+      });
   Value target = b.zext(b.load(b.i32, b.at(b.operand(spec.secondArg), b.shl(row, 2))), b.i64);
   Value x = b.load(b.f32, b.at(logits, b.shl(target, 2)));
   Value result = b.subf(b.subf(x, most), math::log(b, sumPartials(b, sums)));

@@ -22,7 +22,9 @@ struct Types {
 };
 
 std::string dictionary(const Geometry &g, bool scale) {
-  return llvm::formatv("heads = {0} : i64{1}{2}", g.heads, scale ? llvm::formatv(", scale = {0:e9} : f32", g.scale).str() : "", "").str();
+  return llvm::formatv("heads = {0} : i64{1}{2}", g.heads,
+                       scale ? llvm::formatv(", scale = {0:e9} : f32", g.scale).str() : "", "")
+      .str();
 }
 
 KernelSpec expandedSpec(const Geometry &g, const Types &t) {
@@ -30,12 +32,18 @@ KernelSpec expandedSpec(const Geometry &g, const Types &t) {
   bool f8 = t.weight[1] == '8';
   std::string scales = llvm::formatv("tensor<{0}x{1}xf32>", (rows + 127) / 128, (g.latent + 127) / 128).str();
   return specOf(llvm::formatv(R"(cmd.kernel @k attention over rows {
-    ^bb0(%q: tensor<?x{0}x{1}>, %c: !mla.layer_cache<{2}, {3}, page = 64, {4}>, %r: !lm.rows, %w: tensor<{5}x{2}x{6}>{7}):
-      %o = mla.attention %q, %c, %r, %w {8} {{{9}, nope = {10} : i64, value = {11} : i64, activation = {12}, format = #lm<scale_format {13}>, row_range = #mla<row_range {14}>}
-        : (tensor<?x{0}x{1}>, !mla.layer_cache<{2}, {3}, page = 64, {4}>, !lm.rows, tensor<{5}x{2}x{6}>{15}) -> tensor<?x{16}x{1}>
+    ^bb0(%q: tensor<?x{0}x{1}>, %c: !mla.layer_cache<{2}, {3}, page = 64, {4}>, %r: !lm.rows,
+        %w: tensor<{5}x{2}x{6}>{7}):
+      %o = mla.attention %q, %c, %r, %w {8} {{{9}, nope = {10} : i64, value = {11} : i64, activation = {12},
+          format = #lm<scale_format {13}>, row_range = #mla<row_range {14}>}
+        : (tensor<?x{0}x{1}>, !mla.layer_cache<{2}, {3}, page = 64, {4}>, !lm.rows, tensor<{5}x{2}x{6}>{15})
+            -> tensor<?x{16}x{1}>
       lm.yield %o : tensor<?x{16}x{1}>
-    })", g.heads * g.width(), t.act, g.latent, g.rope, t.cache, rows, t.weight, f8 ? ", %s: " + scales : "", f8 ? "scales %s" : "",
-    dictionary(g, true), g.nope, g.value, t.activation, t.format, t.range, f8 ? ", " + scales : "", g.heads * g.value).str());
+    })",
+                              g.heads * g.width(), t.act, g.latent, g.rope, t.cache, rows, t.weight,
+                              f8 ? ", %s: " + scales : "", f8 ? "scales %s" : "", dictionary(g, true), g.nope, g.value,
+                              t.activation, t.format, t.range, f8 ? ", " + scales : "", g.heads * g.value)
+                    .str());
 }
 
 std::vector<KernelSpec> absorbedSpecs(const Geometry &g, const Types &t) {
@@ -47,24 +55,31 @@ std::vector<KernelSpec> absorbedSpecs(const Geometry &g, const Types &t) {
   std::string u = llvm::formatv("tensor<?x{0}x{1}>", g.heads * g.latent, t.act).str();
   std::string ctx = llvm::formatv("tensor<?x{0}x{1}>", g.heads * g.value, t.act).str();
   std::string cache = llvm::formatv("!mla.layer_cache<{0}, {1}, page = 64, {2}>", g.latent, g.rope, t.cache).str();
-  std::string attributes = llvm::formatv("heads = {0} : i64, nope = {1} : i64, value = {2} : i64", g.heads, g.nope, g.value).str();
+  std::string attributes =
+      llvm::formatv("heads = {0} : i64, nope = {1} : i64, value = {2} : i64", g.heads, g.nope, g.value).str();
   const char *s = f8 ? "scales %s" : "";
   std::string sArg = f8 ? ", %s: " + scaleType : "", sType = f8 ? ", " + scaleType : "";
   std::string query = llvm::formatv(R"(cmd.kernel @k attention over decode {
     ^bb0(%q: {0}, %w: {1}{2}):
       %o = mla.absorb_query %q, %w {3} {{{4}} : ({0}, {1}{5}) -> {6}
       lm.yield %o : {6}
-    })", q, weight, sArg, s, attributes, sType, u).str();
+    })",
+                                    q, weight, sArg, s, attributes, sType, u)
+                          .str();
   std::string latent = llvm::formatv(R"(cmd.kernel @k attention over decode {
     ^bb0(%a: {0}, %q: {1}, %c: {2}, %r: !lm.rows):
       %o = mla.latent_attention %a, %q, %c, %r {{heads = {3} : i64, scale = {4:e9} : f32} : {0}, {1}, {2} -> {0}
       lm.yield %o : {0}
-    })", u, q, cache, g.heads, g.scale).str();
+    })",
+                                     u, q, cache, g.heads, g.scale)
+                           .str();
   std::string value = llvm::formatv(R"(cmd.kernel @k attention over decode {
     ^bb0(%u: {0}, %w: {1}{2}, %i: {7}):
       %o = mla.absorb_value %u, %w {3} into %i {{{4}} : ({0}, {1}{5}, {7}) -> {7}
       lm.yield %o : {7}
-    })", u, weight, sArg, s, attributes, sType, "", ctx).str();
+    })",
+                                    u, weight, sArg, s, attributes, sType, "", ctx)
+                          .str();
   return {specOf(query), specOf(latent), specOf(value)};
 }
 
@@ -103,10 +118,10 @@ template <typename T> std::vector<T> padRows(const std::vector<T> &w, size_t wid
 }
 
 template <typename T>
-Buffer runExpanded(const KernelRunner &runner, Batch<T> &batch, void *q, std::vector<void *> weights, size_t outBytes, uint64_t decodeRows = 0,
-                   uint32_t fault = 0) {
-  Buffer c = bufferOf(batch.cache), p = bufferOf(batch.positions), s = bufferOf(batch.sequences), f = bufferOf(batch.firstRows),
-         t = bufferOf(batch.pages), l = bufferOf(batch.lengths), out(outBytes);
+Buffer runExpanded(const KernelRunner &runner, Batch<T> &batch, void *q, std::vector<void *> weights, size_t outBytes,
+                   uint64_t decodeRows = 0, uint32_t fault = 0) {
+  Buffer c = bufferOf(batch.cache), p = bufferOf(batch.positions), s = bufferOf(batch.sequences),
+         f = bufferOf(batch.firstRows), t = bufferOf(batch.pages), l = bufferOf(batch.lengths), out(outBytes);
   std::vector<void *> operands = {q, c.data(), p.data(), s.data(), f.data(), t.data(), l.data()};
   operands.insert(operands.end(), weights.begin(), weights.end());
   operands.push_back(out.data());
@@ -116,11 +131,13 @@ Buffer runExpanded(const KernelRunner &runner, Batch<T> &batch, void *q, std::ve
 
 /// The three absorbed steps one after the other.
 template <typename T>
-Buffer runAbsorbed(const KernelRunner &runner, Batch<T> &batch, void *q, std::vector<void *> weights, size_t elementBytes) {
+Buffer runAbsorbed(const KernelRunner &runner, Batch<T> &batch, void *q, std::vector<void *> weights,
+                   size_t elementBytes) {
   size_t rows = batch.positions.size();
-  Buffer c = bufferOf(batch.cache), p = bufferOf(batch.positions), s = bufferOf(batch.sequences), f = bufferOf(batch.firstRows),
-         t = bufferOf(batch.pages), l = bufferOf(batch.lengths);
-  Buffer absorbed(rows * batch.g.heads * batch.g.latent * elementBytes), u(absorbed.size()), out(rows * batch.g.heads * batch.g.value * elementBytes);
+  Buffer c = bufferOf(batch.cache), p = bufferOf(batch.positions), s = bufferOf(batch.sequences),
+         f = bufferOf(batch.firstRows), t = bufferOf(batch.pages), l = bufferOf(batch.lengths);
+  Buffer absorbed(rows * batch.g.heads * batch.g.latent * elementBytes), u(absorbed.size()),
+      out(rows * batch.g.heads * batch.g.value * elementBytes);
   auto with = [&](std::vector<void *> first, std::vector<void *> last) {
     first.insert(first.end(), weights.begin(), weights.end());
     first.insert(first.end(), last.begin(), last.end());
@@ -128,7 +145,9 @@ Buffer runAbsorbed(const KernelRunner &runner, Batch<T> &batch, void *q, std::ve
   };
   auto symbols = batch.symbols(rows);
   EXPECT_EQ(0u, runner.run(0, with({q}, {absorbed.data()}), symbols));
-  EXPECT_EQ(0u, runner.run(1, {absorbed.data(), q, c.data(), p.data(), s.data(), f.data(), t.data(), l.data(), u.data()}, symbols));
+  EXPECT_EQ(0u,
+            runner.run(1, {absorbed.data(), q, c.data(), p.data(), s.data(), f.data(), t.data(), l.data(), u.data()},
+                       symbols));
   EXPECT_EQ(0u, runner.run(2, with({u.data()}, {out.data(), out.data()}), symbols));
   return out;
 }
@@ -217,7 +236,8 @@ TEST(Attention, ChunkingChangesNoBit) {
         size_t end = std::min(keys, start + chunk);
         for (size_t k = start; k < end; ++k)
           part.addRow(0, k);
-        Buffer rows = bufferOf(std::vector<uint16_t>(&q[start * g.heads * g.width()], &q[0] + end * g.heads * g.width()));
+        Buffer rows =
+            bufferOf(std::vector<uint16_t>(&q[start * g.heads * g.width()], &q[0] + end * g.heads * g.width()));
         Buffer out = runExpanded(runner, part, rows.data(), {w.data(), s.data()}, (end - start) * width * 2);
         result.insert(result.end(), out.data<uint16_t>(), out.data<uint16_t>() + (end - start) * width);
         if (chunk == 1 && start == 20)
@@ -250,7 +270,8 @@ TEST(Attention, Fp8WeightsAreCodeTimesScale) {
       codes.push_back(model::toE4M3(random.normal() * 100));
       wide.push_back(model::fromE4M3(codes.back()) * scales[o / 128 * blocks + i / 128]);
     }
-  Buffer rowsQ = bufferOf(q), w8 = bufferOf(padRows(codes, g.latent)), s = bufferOf(padRows(scales, blocks)), w32 = bufferOf(padRows(wide, g.latent));
+  Buffer rowsQ = bufferOf(q), w8 = bufferOf(padRows(codes, g.latent)), s = bufferOf(padRows(scales, blocks)),
+         w32 = bufferOf(padRows(wide, g.latent));
   Types f8{"bf16", "bf16", "f8E4M3FN", "bf16"}, plain{"bf16", "bf16", "f32", "bf16"};
   auto absorbed8 = absorbedSpecs(g, f8), absorbed32 = absorbedSpecs(g, plain);
   std::vector<KernelSpec> specs = {expandedSpec(g, f8), expandedSpec(g, plain)};

@@ -10,7 +10,8 @@
 namespace moray::test {
 
 /// Calls `check` with a runner of `specs` for every level of the host.
-inline void onLevels(const std::vector<codegen::KernelSpec> &specs, llvm::function_ref<void(const KernelRunner &)> check) {
+inline void onLevels(const std::vector<codegen::KernelSpec> &specs,
+                     llvm::function_ref<void(const KernelRunner &)> check) {
   for (codegen::CpuLevel level : hostLevels()) {
     SCOPED_TRACE(codegen::getTarget(level).name.str());
     check(KernelRunner(specs, level));

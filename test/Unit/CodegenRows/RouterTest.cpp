@@ -23,13 +23,18 @@ struct RouterCase {
 
 /// A router whose hidden size is the number of experts: with an identity weight the row is its own logits.
 static KernelSpec routerSpec(const RouterCase &c, bool bias, int hidden, const char *type) {
-  return specOf(llvm::formatv(R"(cmd.kernel @k router over rows {
+  return specOf(
+      llvm::formatv(R"(cmd.kernel @k router over rows {
     ^bb0(%x: tensor<?x{0}x{1}>, %w: tensor<{2}x{0}x{1}>{3}):
-      %ids, %g = moe.route %x, %w {4} {{router = #moe.router<{5}, {6}, groups = {7}, keep = {8}, top = {9}, normalise = {10}, scale = {11:f6} : f32>}
+      %ids, %g = moe.route %x, %w {4} {{router = #moe.router<{5}, {6}, groups = {7}, keep = {8}, top = {9},
+          normalise = {10}, scale = {11:f6} : f32>}
         : (tensor<?x{0}x{1}>, tensor<{2}x{0}x{1}>{12}) -> (tensor<?x{9}xi32>, tensor<?x{9}xf32>)
       lm.yield %ids, %g : tensor<?x{9}xi32>, tensor<?x{9}xf32>
-    })", hidden, type, c.experts, bias ? llvm::formatv(", %b: tensor<{0}xf32>", c.experts).str() : "", bias ? "bias %b" : "", c.scoring,
-    c.method, c.groups, c.keep, c.top, c.normalise ? "true" : "false", c.scale, bias ? llvm::formatv(", tensor<{0}xf32>", c.experts).str() : "").str());
+    })",
+                    hidden, type, c.experts, bias ? llvm::formatv(", %b: tensor<{0}xf32>", c.experts).str() : "",
+                    bias ? "bias %b" : "", c.scoring, c.method, c.groups, c.keep, c.top, c.normalise ? "true" : "false",
+                    c.scale, bias ? llvm::formatv(", tensor<{0}xf32>", c.experts).str() : "")
+          .str());
 }
 
 /// The weight [experts, experts] with padded rows that copies the row.
@@ -60,7 +65,8 @@ static void checkCase(const std::string &name, const RouterCase &c, std::map<std
       EXPECT_EQ(0u, runner.run(0, operands, symbolsOf(1)));
       for (size_t k = 0; k < top; ++k) {
         EXPECT_EQ(ids.i32[r * top + k], i.data<int32_t>()[k]) << "row " << r << " place " << k;
-        EXPECT_NEAR(weights.f32[r * top + k], g.data<float>()[k], 2e-6 * std::fabs(weights.f32[r * top + k])) << "row " << r;
+        EXPECT_NEAR(weights.f32[r * top + k], g.data<float>()[k], 2e-6 * std::fabs(weights.f32[r * top + k]))
+            << "row " << r;
       }
     }
   });
@@ -83,7 +89,8 @@ TEST(Router, GoldenCases) {
     ++checked;
   }
   EXPECT_GE(checked, 5);
-  RouterCase a{"noaux_tc", "sigmoid", 8, 4, 2, 3, true, 2.5}, d{"group_limited_greedy", "softmax", 8, 4, 2, 3, false, 16.0},
+  RouterCase a{"noaux_tc", "sigmoid", 8, 4, 2, 3, true, 2.5},
+      d{"group_limited_greedy", "softmax", 8, 4, 2, 3, false, 16.0},
       greedy{"greedy", "softmax", 8, 1, 1, 3, false, 1.0};
   for (const char *name : {"spec_A", "spec_B", "spec_C"})
     checkCase(name, a, golden);
@@ -107,7 +114,8 @@ TEST(Router, RowDotsEqualModel) {
     for (size_t r = 0; r < rows; ++r)
       for (size_t k = 0; k < experts; ++k) {
         int32_t e = ids.data<int32_t>()[r * experts + k];
-        EXPECT_EQ(model::sigmoid(model::rowDot(&xf[r * hidden], &wf[e * pitch], hidden)), gates.data<float>()[r * experts + k]);
+        EXPECT_EQ(model::sigmoid(model::rowDot(&xf[r * hidden], &wf[e * pitch], hidden)),
+                  gates.data<float>()[r * experts + k]);
       }
     xb.data<uint16_t>()[7] = 0x7FC0; // NaN
     EXPECT_EQ(1u, runner.run(0, {xb.data(), wb.data(), bias.data(), ids.data(), gates.data()}, symbolsOf(rows)));
@@ -120,7 +128,8 @@ TEST(Permute, SortsLiveSlotsByExpertThenRow) {
   const size_t experts = 7, top = 3;
   auto spec = specOf(R"(cmd.kernel @k permute over rows {
     ^bb0(%i: tensor<?x3xi32>, %g: tensor<?x3xf32>):
-      %o, %t, %r, %s = moe.dispatch %i, %g : tensor<?x3xi32>, tensor<?x3xf32> -> tensor<8xi32>, tensor<?xi32>, tensor<?x3xi32>, tensor<?x3xf32>
+      %o, %t, %r, %s = moe.dispatch %i, %g : tensor<?x3xi32>, tensor<?x3xf32> -> tensor<8xi32>, tensor<?xi32>,
+          tensor<?x3xi32>, tensor<?x3xf32>
       lm.yield %o, %t, %r, %s : tensor<8xi32>, tensor<?xi32>, tensor<?x3xi32>, tensor<?x3xf32>
     })");
   for (size_t rows : {0, 1, 40}) {
@@ -139,7 +148,8 @@ TEST(Permute, SortsLiveSlotsByExpertThenRow) {
       for (size_t i = 0; i < rows * top; ++i) {
         if (ids[i] != int32_t(e))
           continue;
-        size_t row = i / top, place = std::count_if(&ids[row * top], &ids[row * top] + top, [&](int32_t other) { return other < ids[i]; });
+        size_t row = i / top, place = std::count_if(&ids[row * top], &ids[row * top] + top,
+                                                    [&](int32_t other) { return other < ids[i]; });
         ranks[row * top + place] = tokens.size(), sorted[row * top + place] = gates[i];
         tokens.push_back(row);
       }

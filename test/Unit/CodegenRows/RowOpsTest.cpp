@@ -27,7 +27,9 @@ TEST(RowOps, NormsEqualGolden) {
         ^bb0(%h: tensor<?x{0}xf32>, %w: tensor<{0}xf32>):
           %y = lm.rms_norm %h, %w {{eps = {1} : f32} : tensor<?x{0}xf32>, tensor<{0}xf32> -> tensor<?x{0}xf32>
           lm.yield %y : tensor<?x{0}xf32>
-        })", width, eps == "1e-06" ? "1.0e-06" : "1.0e-05").str());
+        })",
+                                       width, eps == "1e-06" ? "1.0e-06" : "1.0e-05")
+                             .str());
       auto &x = golden[name + ".x"].f32, &w = golden[name + ".w"].f32, &y = golden[name + ".y_eps" + eps].f32;
       onLevels({spec}, [&](const KernelRunner &runner) {
         Buffer xb = bufferOf(x), wb = bufferOf(w), out(x.size() * 4);
@@ -86,13 +88,21 @@ TEST(RowOps, RopeTablesAndRotationsEqualGolden) {
     for (bool half : {false, true}) {
       auto spec = specOf(llvm::formatv(R"(cmd.kernel @k row over rows {
         ^bb0(%r: !lm.rows, %x: tensor<?x{0}xf32>):
-          %c, %s = lm.rope_table %r {{inv_freq = array<f32: {1}>, multiplier = {2:e9} : f32} : tensor<?x{3}xf32>, tensor<?x{3}xf32>
-          %y = lm.rope %x, %c, %s {{head_dim = {0} : i64, layout = #lm<rope_layout {4}>} : tensor<?x{0}xf32>, tensor<?x{3}xf32>, tensor<?x{3}xf32> -> tensor<?x{0}xf32>
+          %c, %s = lm.rope_table %r {{inv_freq = array<f32: {1}>, multiplier = {2:e9} : f32} : tensor<?x{3}xf32>,
+              tensor<?x{3}xf32>
+          %y = lm.rope %x, %c, %s {{head_dim = {0} : i64, layout = #lm<rope_layout {4}>} : tensor<?x{0}xf32>,
+              tensor<?x{3}xf32>, tensor<?x{3}xf32> -> tensor<?x{0}xf32>
           lm.yield %c, %s, %y : tensor<?x{3}xf32>, tensor<?x{3}xf32>, tensor<?x{0}xf32>
-        })", width, list(inv), config["multiplier"].get<double>(), width / 2, half ? "half_split" : "interleaved").str());
+        })",
+                                       width, list(inv), config["multiplier"].get<double>(), width / 2,
+                                       half ? "half_split" : "interleaved")
+                             .str());
       onLevels({spec}, [&](const KernelRunner &runner) {
         Buffer p = bufferOf(positions), xb = bufferOf(x), c(x.size() * 2), s(x.size() * 2), y(x.size() * 4);
-        EXPECT_EQ(0u, runner.run(0, {p.data(), p.data(), p.data(), p.data(), p.data(), xb.data(), c.data(), s.data(), y.data()}, symbolsOf(rows)));
+        EXPECT_EQ(
+            0u,
+            runner.run(0, {p.data(), p.data(), p.data(), p.data(), p.data(), xb.data(), c.data(), s.data(), y.data()},
+                       symbolsOf(rows)));
         auto &cos = golden[name + ".cos"].f32, &sin = golden[name + ".sin"].f32;
         auto &rotated = golden[name + (half ? ".half_split" : ".interleaved")].f32;
         ASSERT_EQ(x.size(), rotated.size());
@@ -111,7 +121,8 @@ TEST(RowOps, RopeRotatesTheEndOfEveryHead) {
   const size_t heads = 3, dim = 42, half = 5, rows = 4, width = heads * dim;
   auto spec = specOf(R"(cmd.kernel @k row over rows {
     ^bb0(%x: tensor<?x126xbf16>, %c: tensor<?x5xf32>, %s: tensor<?x5xf32>):
-      %y = lm.rope %x, %c, %s {head_dim = 42 : i64, layout = #lm<rope_layout interleaved>} : tensor<?x126xbf16>, tensor<?x5xf32>, tensor<?x5xf32> -> tensor<?x126xbf16>
+      %y = lm.rope %x, %c, %s {head_dim = 42 : i64, layout = #lm<rope_layout interleaved>} : tensor<?x126xbf16>,
+          tensor<?x5xf32>, tensor<?x5xf32> -> tensor<?x126xbf16>
       lm.yield %y : tensor<?x126xbf16>
     })");
   Random random(8);
@@ -122,7 +133,8 @@ TEST(RowOps, RopeRotatesTheEndOfEveryHead) {
     for (size_t h = 0; h < heads; ++h)
       for (size_t i = 0; i < half; ++i) {
         size_t at = r * width + h * dim + dim - 2 * half + 2 * i;
-        float cos = c[r * half + i], sin = s[r * half + i], ac = f[at] * cos, bs = f[at + 1] * sin, as = f[at] * sin, bc = f[at + 1] * cos;
+        float cos = c[r * half + i], sin = s[r * half + i], ac = f[at] * cos, bs = f[at + 1] * sin, as = f[at] * sin,
+              bc = f[at + 1] * cos;
         volatile float even = ac - bs, odd = as + bc;
         expected[at] = model::toBf16(even), expected[at + 1] = model::toBf16(odd);
       }
@@ -156,8 +168,10 @@ TEST(RowOps, EmbedGatherAndCasts) {
     std::vector<float> wide = model::fromBf16(table), normWide = model::fromBf16(norm);
     for (size_t r = 0; r < 4; ++r) {
       const float *source = &wide[tokens[r] * pitch];
-      EXPECT_EQ(std::vector<float>(source, source + 40), std::vector<float>(h.data<float>() + r * 40, h.data<float>() + r * 40 + 40));
-      EXPECT_EQ(model::rmsNorm(source, normWide.data(), 40, 1e-6f, false), std::vector<float>(y.data<float>() + r * 40, y.data<float>() + r * 40 + 40));
+      EXPECT_EQ(std::vector<float>(source, source + 40),
+                std::vector<float>(h.data<float>() + r * 40, h.data<float>() + r * 40 + 40));
+      EXPECT_EQ(model::rmsNorm(source, normWide.data(), 40, 1e-6f, false),
+                std::vector<float>(y.data<float>() + r * 40, y.data<float>() + r * 40 + 40));
       EXPECT_EQ(table[tokens[r] * pitch + 39], b.data<uint16_t>()[r * 40 + 39]);
     }
     std::vector<int32_t> outs = {3, 1};
@@ -171,26 +185,33 @@ TEST(RowOps, EmbedGatherAndCasts) {
 TEST(RowOps, NormRopeAndAppendFillTheCache) {
   const size_t rows = 3, latent = 96, rope = 16, width = 160 + latent + rope;
   auto spec = specOf(R"(cmd.kernel @k row over rows {
-    ^bb0(%t: tensor<?x272xbf16>, %wq: tensor<160xbf16>, %wz: tensor<96xbf16>, %c: tensor<?x8xf32>, %s: tensor<?x8xf32>, %r: !lm.rows, %kv: !mla.layer_cache<96, 16, page = 64, bf16>):
+    ^bb0(%t: tensor<?x272xbf16>, %wq: tensor<160xbf16>, %wz: tensor<96xbf16>, %c: tensor<?x8xf32>,
+        %s: tensor<?x8xf32>, %r: !lm.rows, %kv: !mla.layer_cache<96, 16, page = 64, bf16>):
       %q = lm.slice %t[0] : tensor<?x272xbf16> -> tensor<?x160xbf16>
       %qn = lm.rms_norm %q, %wq {eps = 1.0e-6 : f32} : tensor<?x160xbf16>, tensor<160xbf16> -> tensor<?x160xbf16>
       %z = lm.slice %t[160] : tensor<?x272xbf16> -> tensor<?x96xbf16>
       %zn = lm.rms_norm %z, %wz {eps = 1.0e-6 : f32} : tensor<?x96xbf16>, tensor<96xbf16> -> tensor<?x96xbf16>
       %k = lm.slice %t[256] : tensor<?x272xbf16> -> tensor<?x16xbf16>
-      %kr = lm.rope %k, %c, %s {head_dim = 16 : i64, layout = #lm<rope_layout interleaved>} : tensor<?x16xbf16>, tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x16xbf16>
+      %kr = lm.rope %k, %c, %s {head_dim = 16 : i64, layout = #lm<rope_layout interleaved>} : tensor<?x16xbf16>,
+          tensor<?x8xf32>, tensor<?x8xf32> -> tensor<?x16xbf16>
       mla.append %kv, %r, %zn, %kr : !mla.layer_cache<96, 16, page = 64, bf16>, tensor<?x96xbf16>, tensor<?x16xbf16>
       lm.yield %qn : tensor<?x160xbf16>
     })");
   Random random(21);
-  auto t = model::toBf16(random.normals(rows * width)), wq = model::toBf16(random.normals(160)), wz = model::toBf16(random.normals(latent));
-  std::vector<float> c(rows * 8, 1.0f), s(rows * 8, 0.0f), wide = model::fromBf16(t), wqf = model::fromBf16(wq), wzf = model::fromBf16(wz);
+  auto t = model::toBf16(random.normals(rows * width)), wq = model::toBf16(random.normals(160)),
+       wz = model::toBf16(random.normals(latent));
+  std::vector<float> c(rows * 8, 1.0f), s(rows * 8, 0.0f), wide = model::fromBf16(t), wqf = model::fromBf16(wq),
+                                                           wzf = model::fromBf16(wz);
   std::vector<int32_t> positions = {70, 71, 5}, sequences = {0, 0, 1}, pages(2 * 64, -1);
   pages[1] = 2, pages[64] = 1; // sequence 0, block 1 and sequence 1, block 0; symbolsOf has 64 pages per sequence
   onLevels({spec}, [&](const KernelRunner &runner) {
-    Buffer tb = bufferOf(t), q = bufferOf(wq), z = bufferOf(wz), cb = bufferOf(c), sb = bufferOf(s), p = bufferOf(positions),
-           sq = bufferOf(sequences), pt = bufferOf(pages), cache(3 * 64 * (latent + rope) * 2), out(rows * 160 * 2);
-    EXPECT_EQ(0u, runner.run(0, {tb.data(), q.data(), z.data(), cb.data(), sb.data(), p.data(), sq.data(), p.data(), pt.data(), p.data(),
-                                 cache.data(), out.data()}, symbolsOf(rows)));
+    Buffer tb = bufferOf(t), q = bufferOf(wq), z = bufferOf(wz), cb = bufferOf(c), sb = bufferOf(s),
+           p = bufferOf(positions), sq = bufferOf(sequences), pt = bufferOf(pages), cache(3 * 64 * (latent + rope) * 2),
+           out(rows * 160 * 2);
+    EXPECT_EQ(0u, runner.run(0,
+                             {tb.data(), q.data(), z.data(), cb.data(), sb.data(), p.data(), sq.data(), p.data(),
+                              pt.data(), p.data(), cache.data(), out.data()},
+                             symbolsOf(rows)));
     const size_t slots[] = {2 * 64 + 6, 2 * 64 + 7, 64 + 5};
     std::vector<uint16_t> expected(3 * 64 * (latent + rope));
     for (size_t r = 0; r < rows; ++r) {
@@ -208,18 +229,23 @@ TEST(RowOps, CombineAddsInOrderAndFusedEqualsUnfused) {
   const size_t rows = 4, top = 3, width = 200;
   const char *types = "tensor<?x200xbf16>, tensor<?x3xi32>, tensor<?x3xf32>";
   auto fused = specOf(llvm::formatv(R"(cmd.kernel @k row over rows {
-    ^bb0(%y: tensor<?x200xbf16>, %r: tensor<?x3xi32>, %g: tensor<?x3xf32>, %s: tensor<?x200xbf16>, %h: tensor<?x200xbf16>, %w: tensor<200xbf16>):
+    ^bb0(%y: tensor<?x200xbf16>, %r: tensor<?x3xi32>, %g: tensor<?x3xf32>, %s: tensor<?x200xbf16>,
+        %h: tensor<?x200xbf16>, %w: tensor<200xbf16>):
       %m = moe.combine %y, %r, %g : {0} -> tensor<?x200xf32>
       %f = lm.add %m, %s : tensor<?x200xf32>, tensor<?x200xbf16> -> tensor<?x200xbf16>
       %a = lm.add %h, %f : tensor<?x200xbf16>, tensor<?x200xbf16> -> tensor<?x200xbf16>
       %n = lm.rms_norm %a, %w {{eps = 1.0e-6 : f32} : tensor<?x200xbf16>, tensor<200xbf16> -> tensor<?x200xbf16>
       lm.yield %n : tensor<?x200xbf16>
-    })", types).str());
+    })",
+                                    types)
+                          .str());
   auto combine = specOf(llvm::formatv(R"(cmd.kernel @k row over rows {
     ^bb0(%y: tensor<?x200xbf16>, %r: tensor<?x3xi32>, %g: tensor<?x3xf32>):
       %m = moe.combine %y, %r, %g : {0} -> tensor<?x200xf32>
       lm.yield %m : tensor<?x200xf32>
-    })", types).str());
+    })",
+                                      types)
+                            .str());
   Random random(31);
   auto y = model::toBf16(random.normals(rows * top * width)), s = model::toBf16(random.normals(rows * width)),
        h = model::toBf16(random.normals(rows * width)), w = model::toBf16(random.normals(width));
@@ -245,9 +271,10 @@ TEST(RowOps, CombineAddsInOrderAndFusedEqualsUnfused) {
     expected.insert(expected.end(), n.begin(), n.end());
   }
   onLevels({fused, combine}, [&](const KernelRunner &runner) {
-    Buffer yb = bufferOf(y), rb = bufferOf(ranks), gb = bufferOf(gates), sb = bufferOf(s), hb = bufferOf(h), wb = bufferOf(w), n(rows * width * 2),
-           m(rows * width * 4);
-    EXPECT_EQ(0u, runner.run(0, {yb.data(), rb.data(), gb.data(), sb.data(), hb.data(), wb.data(), n.data()}, symbolsOf(rows)));
+    Buffer yb = bufferOf(y), rb = bufferOf(ranks), gb = bufferOf(gates), sb = bufferOf(s), hb = bufferOf(h),
+           wb = bufferOf(w), n(rows * width * 2), m(rows * width * 4);
+    EXPECT_EQ(0u, runner.run(0, {yb.data(), rb.data(), gb.data(), sb.data(), hb.data(), wb.data(), n.data()},
+                             symbolsOf(rows)));
     EXPECT_EQ(expected, valuesOf<uint16_t>(n, rows * width));
     EXPECT_EQ(0u, runner.run(1, {yb.data(), rb.data(), gb.data(), m.data()}, symbolsOf(rows)));
     EXPECT_EQ(sums, valuesOf<float>(m, rows * width));

@@ -14,10 +14,14 @@ TEST(Row, ActivationQuantiserEqualsGolden) {
   for (bool pow2 : {false, true}) {
     auto ir = llvm::formatv(R"(cmd.kernel @k row over rows {
       ^bb0(%x: tensor<?x328xf32>):
-        %c, %s = lm.quantize %x {{format = #lm<scale_format {0}>} : tensor<?x328xf32> -> tensor<?x328xf8E4M3FN>, tensor<?x3xf32>
+        %c, %s = lm.quantize %x {{format = #lm<scale_format {0}>} : tensor<?x328xf32> -> tensor<?x328xf8E4M3FN>,
+            tensor<?x3xf32>
         lm.yield %c, %s : tensor<?x328xf8E4M3FN>, tensor<?x3xf32>
-      })", pow2 ? "ue8m0" : "f32").str();
-    const Golden &codes = golden[pow2 ? "act.ue8m0.codes" : "act.fp32.codes"], &scales = golden[pow2 ? "act.ue8m0.scale" : "act.fp32.scale"];
+      })",
+                            pow2 ? "ue8m0" : "f32")
+                  .str();
+    const Golden &codes = golden[pow2 ? "act.ue8m0.codes" : "act.fp32.codes"],
+                 &scales = golden[pow2 ? "act.ue8m0.scale" : "act.fp32.scale"];
     size_t rows = golden["act.x"].shape[0];
     onLevels({specOf(ir)}, [&](const KernelRunner &runner) {
       Buffer x = bufferOf(golden["act.x"].f32), c(rows * 328), s(rows * 3 * 4);
@@ -29,7 +33,8 @@ TEST(Row, ActivationQuantiserEqualsGolden) {
 }
 
 TEST(Row, EncoderEqualsGolden) {
-  // One element per group: x / s hits every code only through the encoder, so scale the groups to s = 1 by a 448 beside it.
+  // One element per group: x / s hits every code only through the encoder, so scale the groups to s = 1 by a 448 beside
+  // it.
   auto golden = readGolden("fp8");
   const auto &x = golden["enc.x"].f32;
   const auto &codes = golden["enc.code"].u8;
@@ -42,7 +47,8 @@ TEST(Row, EncoderEqualsGolden) {
       rows.insert(rows.end(), {x[i], 448.0f}), expected.insert(expected.end(), {codes[i], 0x7E});
   auto spec = specOf(R"(cmd.kernel @k row over rows {
     ^bb0(%x: tensor<?x2xf32>):
-      %c, %s = lm.quantize %x {format = #lm<scale_format f32>} : tensor<?x2xf32> -> tensor<?x2xf8E4M3FN>, tensor<?x1xf32>
+      %c, %s = lm.quantize %x {format = #lm<scale_format f32>} : tensor<?x2xf32> -> tensor<?x2xf8E4M3FN>,
+          tensor<?x1xf32>
       lm.yield %c, %s : tensor<?x2xf8E4M3FN>, tensor<?x1xf32>
     })");
   onLevels({spec}, [&](const KernelRunner &runner) {
@@ -58,9 +64,12 @@ TEST(Row, FusedAddNormQuantizeEqualsModel) {
       ^bb0(%h: tensor<?x{0}xbf16>, %o: tensor<?x{0}xbf16>, %w: tensor<{0}xbf16>):
         %a = lm.add %h, %o : tensor<?x{0}xbf16>, tensor<?x{0}xbf16> -> tensor<?x{0}xbf16>
         %y = lm.rms_norm %a, %w {{eps = 1.0e-6 : f32} : tensor<?x{0}xbf16>, tensor<{0}xbf16> -> tensor<?x{0}xbf16>
-        %c, %s = lm.quantize %y {{format = #lm<scale_format f32>} : tensor<?x{0}xbf16> -> tensor<?x{0}xf8E4M3FN>, tensor<?x{1}xf32>
+        %c, %s = lm.quantize %y {{format = #lm<scale_format f32>} : tensor<?x{0}xbf16> -> tensor<?x{0}xf8E4M3FN>,
+            tensor<?x{1}xf32>
         lm.yield %a, %y, %c, %s : tensor<?x{0}xbf16>, tensor<?x{0}xbf16>, tensor<?x{0}xf8E4M3FN>, tensor<?x{1}xf32>
-      })", width, (width + 127) / 128).str();
+      })",
+                            width, (width + 127) / 128)
+                  .str();
     const size_t rows = 5, blocks = (width + 127) / 128;
     Random random(width);
     auto h = model::toBf16(random.normals(rows * width)), o = model::toBf16(random.normals(rows * width, 3)),
@@ -77,9 +86,10 @@ TEST(Row, FusedAddNormQuantizeEqualsModel) {
       sums.insert(sums.end(), a.begin(), a.end()), norms.insert(norms.end(), y.begin(), y.end());
     }
     onLevels({specOf(ir)}, [&](const KernelRunner &runner) {
-      Buffer hb = bufferOf(h), ob = bufferOf(o), wb = bufferOf(w), a(rows * width * 2), y(rows * width * 2), c(rows * width),
-             s(rows * blocks * 4);
-      EXPECT_EQ(0u, runner.run(0, {hb.data(), ob.data(), wb.data(), a.data(), y.data(), c.data(), s.data()}, symbolsOf(rows)));
+      Buffer hb = bufferOf(h), ob = bufferOf(o), wb = bufferOf(w), a(rows * width * 2), y(rows * width * 2),
+             c(rows * width), s(rows * blocks * 4);
+      EXPECT_EQ(0u, runner.run(0, {hb.data(), ob.data(), wb.data(), a.data(), y.data(), c.data(), s.data()},
+                               symbolsOf(rows)));
       EXPECT_EQ(model::toBf16(sums), valuesOf<uint16_t>(a, rows * width));
       EXPECT_EQ(model::toBf16(norms), valuesOf<uint16_t>(y, rows * width));
       EXPECT_EQ(codes, valuesOf<uint8_t>(c, rows * width));
@@ -103,4 +113,19 @@ TEST(Row, NotFiniteRowIsAFaultOfItsLayer) {
     EXPECT_EQ(0u, runner.run(0, {h.data(), w.data(), y.data()}, symbolsOf(2), options)); // the bad row is not live
     EXPECT_EQ(7u, runner.run(0, {h.data(), w.data(), y.data()}, symbolsOf(3), options));
   });
+}
+
+TEST(Row, RegionsThatNoKernelComputesAreErrors) {
+  try {
+    specOf(R"(cmd.kernel @k row over rows {
+      ^bb0(%x: tensor<?x96xf32>):
+        %c, %s = lm.quantize %x {format = #lm<scale_format f32>}
+            : tensor<?x96xf32> -> tensor<?x96xf8E4M3FN>, tensor<?x1xf32>
+        lm.yield %s : tensor<?x1xf32>
+      })");
+    FAIL() << "codes without a place must be refused";
+  } catch (const std::runtime_error &error) {
+    std::string message = error.what();
+    EXPECT_NE(std::string::npos, message.find("E3102: 'lm.quantize' must give its codes")) << message;
+  }
 }

@@ -18,11 +18,13 @@ static KernelSpec sampleSpec(size_t vocab) {
     ^bb0(%l: tensor<?x{0}xf32>, %p: tensor<?x24xui8>):
       %t = lm.sample %l, %p : tensor<?x{0}xf32>, tensor<?x24xui8> -> tensor<?xi32>
       lm.yield %t : tensor<?xi32>
-    })", vocab).str());
+    })",
+                              vocab)
+                    .str());
 }
 
-static std::vector<int32_t> sample(const KernelRunner &runner, const std::vector<float> &logits, const std::vector<moray_sample_params> &params,
-                                   uint32_t fault = 0) {
+static std::vector<int32_t> sample(const KernelRunner &runner, const std::vector<float> &logits,
+                                   const std::vector<moray_sample_params> &params, uint32_t fault = 0) {
   Buffer l = bufferOf(logits), p = bufferOf(params), out(params.size() * 4);
   EXPECT_EQ(fault, runner.run(0, {l.data(), p.data(), out.data()}, symbolsOf(params.size(), 0, params.size())));
   return valuesOf<int32_t>(out, params.size());
@@ -86,12 +88,14 @@ TEST(Sampling, EqualsTheDefinition) {
         p.top_p = 0.02f + random.uniform();
       params.push_back(p);
       for (size_t v = 0; v < vocab; ++v)
-        logits.push_back(i % 5 == 4 ? std::round(random.normal() * 3) : random.normal() * 3); // every fifth row has many ties
+        logits.push_back(i % 5 == 4 ? std::round(random.normal() * 3)
+                                    : random.normal() * 3); // every fifth row has many ties
     }
     std::vector<int32_t> expected;
     for (size_t i = 0; i < params.size(); ++i)
       expected.push_back(modelSample(&logits[i * vocab], vocab, params[i]));
-    onLevels({sampleSpec(vocab)}, [&](const KernelRunner &runner) { EXPECT_EQ(expected, sample(runner, logits, params)); });
+    onLevels({sampleSpec(vocab)},
+             [&](const KernelRunner &runner) { EXPECT_EQ(expected, sample(runner, logits, params)); });
   }
 }
 
@@ -111,8 +115,8 @@ TEST(Sampling, GoldenDistributions) {
       std::vector<moray_sample_params> params;
       for (uint32_t d = 0; d < draws; ++d) {
         repeated.insert(repeated.end(), &logits.f32[r * vocab], &logits.f32[r * vocab] + vocab);
-        params.push_back({77 + s * rows + r, d, settings[s]["temperature"].get<float>(), settings[s]["top_k"].get<uint32_t>(),
-                          settings[s]["top_p"].get<float>()});
+        params.push_back({77 + s * rows + r, d, settings[s]["temperature"].get<float>(),
+                          settings[s]["top_k"].get<uint32_t>(), settings[s]["top_p"].get<float>()});
       }
       std::vector<size_t> counts(vocab);
       for (int32_t token : sample(runner, repeated, params))
@@ -153,7 +157,9 @@ TEST(LogProb, EqualsModelAndDouble) {
       ^bb0(%l: tensor<?x{0}xf32>, %t: tensor<?xi32>):
         %p = lm.log_prob %l, %t : tensor<?x{0}xf32>, tensor<?xi32> -> tensor<?xf32>
         lm.yield %p : tensor<?xf32>
-      })", vocab).str());
+      })",
+                                     vocab)
+                           .str());
     const size_t rows = 20;
     Random random(vocab);
     auto logits = random.normals(rows * vocab, 4);

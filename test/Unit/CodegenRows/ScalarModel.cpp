@@ -61,7 +61,8 @@ float exp(float x) {
   float nf = t - 12582912.0f;
   float r = std::fma(nf, -0.693359375f, x);
   r = std::fma(nf, 2.12194440e-4f, r);
-  float p = polynomial(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1});
+  float p = polynomial(
+      r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1});
   p = std::fma(r * r, p, r) + 1.0f;
   int32_t half = n >> 1;
   return p * floatOf(uint32_t(half + 127) << 23) * floatOf(uint32_t(n - half + 127) << 23);
@@ -71,8 +72,8 @@ float log(float x) {
   int32_t e = int32_t(bitsOf(x) - 0x3F3504F3u) >> 23;
   float m = floatOf(bitsOf(x) - (uint32_t(e) << 23)), ef = float(e);
   float r = m - 1.0f, z = r * r;
-  float p = polynomial(r, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-                           2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1});
+  float p = polynomial(r, {7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+                           -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1});
   p = p * r * z;
   p = std::fma(ef, -2.12194440e-4f, p);
   p = std::fma(z, -0.5f, p);

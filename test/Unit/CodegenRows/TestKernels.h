@@ -43,7 +43,7 @@ public:
     state ^= state << 13, state ^= state >> 7, state ^= state << 17;
     return state;
   }
-  float uniform() { return float(bits() >> 40) / float(1 << 24); }                       // [0, 1)
+  float uniform() { return float(bits() >> 40) / float(1 << 24); }                         // [0, 1)
   float normal() { return (uniform() + uniform() + uniform() + uniform() - 2.0f) * 1.7f; } // about N(0, 1)
   std::vector<float> normals(size_t count, float scale = 1) {
     std::vector<float> v(count);
