@@ -1,3 +1,5 @@
+// Buffers get the first and last command that uses them.
+
 // RUN: moray-opt %s --moray-compute-lifetimes | FileCheck %s
 
 cmd.kernel @row_0 row over rows {

@@ -1,3 +1,5 @@
+// Layers and programs over tensors become cmd programs: in place where the parameter is dead, copied where it is not.
+
 // RUN: moray-opt %s --split-input-file --moray-lower-to-cmd --verify-diagnostics | FileCheck %s
 
 cmd.kernel @row_0 row over rows {

@@ -1,3 +1,5 @@
+// Regions become kernel symbols once each; equal regions share one.
+
 // RUN: moray-opt %s --moray-outline-kernels | FileCheck %s
 
 // Two kernels on different weights have equal regions and share one symbol; another width does not.

@@ -1,3 +1,5 @@
+// What may not be left after the schedule phase.
+
 // RUN: moray-opt %s --split-input-file --moray-verify-schedule --verify-diagnostics
 
 cmd.program @step step {

@@ -1,6 +1,6 @@
 // E4M3 codes and scales against the golden vectors and the examples of spec fp8.md 1.2, 1.3.
-#include "GoldenFile.h"
 #include "dialects/LM/FP8.h"
+#include "GoldenFile.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Weight recipes, evaluated row by row, against golden vectors and small cases computed by hand.
-#include "GoldenFile.h"
 #include "codegen/Package/WeightRows.h"
+#include "GoldenFile.h"
 
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/StringMap.h"
@@ -75,9 +75,11 @@ TEST_F(WeightRowsTest, ConcatPadsEveryPartButTheLastPerExpert) {
     lm.weight @ab recipe(#lm.concat<[@a, @b], align = 3>) : tensor<2x5x2xf8E4M3FN>)");
   for (uint8_t e = 0; e < 2; ++e) {
     source.add<uint8_t>("a." + std::to_string(e), {uint8_t(10 * e + 1), uint8_t(10 * e + 2)});
-    source.add<uint8_t>("b." + std::to_string(e), {uint8_t(10 * e + 3), uint8_t(10 * e + 4), uint8_t(10 * e + 5), uint8_t(10 * e + 6)});
+    source.add<uint8_t>("b." + std::to_string(e),
+                        {uint8_t(10 * e + 3), uint8_t(10 * e + 4), uint8_t(10 * e + 5), uint8_t(10 * e + 6)});
   }
-  EXPECT_EQ((std::vector<uint8_t>{1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 11, 12, 0, 0, 0, 0, 13, 14, 15, 16}), read<uint8_t>("ab"));
+  EXPECT_EQ((std::vector<uint8_t>{1, 2, 0, 0, 0, 0, 3, 4, 5, 6, 11, 12, 0, 0, 0, 0, 13, 14, 15, 16}),
+            read<uint8_t>("ab"));
 }
 
 TEST_F(WeightRowsTest, SliceAndPad) {

@@ -26,6 +26,8 @@ TEST(TokenizerVectors, encodeAndDecodeBack) {
   for (const char *name : kStructures) {
     auto loaded = LoadedTokenizer::golden(name);
     for (const nlohmann::json &row : rows) {
+      if (!row.contains(name)) // only the first rows hold the structures of other families
+        continue;
       const std::string text = row["text"].get<std::string>();
       const nlohmann::json &expected = row[name];
       Ids ids = expected["ids"].get<Ids>();
@@ -44,6 +46,8 @@ TEST(TokenizerVectors, specialTokensAroundTheText) {
     auto loaded = LoadedTokenizer::golden(name);
     bool configBos = std::string(name).substr(0, 8) == "deepseek";
     for (const nlohmann::json &row : readJsonLines("vectors.jsonl")) {
+      if (!row.contains(name))
+        continue;
       const nlohmann::json &expected = row[name];
       Ids ids = expected.contains("ids_special") ? expected["ids_special"].get<Ids>() : expected["ids"].get<Ids>();
       if (configBos)
