@@ -27,8 +27,8 @@ llvm::Expected<CompiledCode> moray::codegen::compileCode(ModuleOp module, const 
   return code;
 }
 
-llvm::Expected<uint64_t> moray::codegen::packageArtifact(ModuleOp module, const CompiledCode &code, PackageOptions options,
-                                                         const std::string &path) {
+llvm::Expected<uint64_t> moray::codegen::packageArtifact(ModuleOp module, const CompiledCode &code,
+                                                         PackageOptions options, const std::string &path) {
   llvm::Expected<Metadata> metadata =
       buildMetadata(module, code, options.provenance, std::move(options.tokenizer), options.weights != nullptr);
   if (!metadata)

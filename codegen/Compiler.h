@@ -8,8 +8,8 @@
 
 namespace moray::codegen {
 
-/// Phase codegen: every cmd.kernel of `module` (after phase schedule) and the probe kernels, for every level of `options`.
-/// Errors are "E31xx: ..." texts.
+/// Phase codegen: every cmd.kernel of `module` (after phase schedule) and the probe kernels, for every level of
+/// `options`. Errors are "E31xx: ..." texts.
 llvm::Expected<CompiledCode> compileCode(mlir::ModuleOp module, const CompileOptions &options);
 
 struct PackageOptions {
@@ -20,7 +20,8 @@ struct PackageOptions {
 };
 
 /// Phase package: writes `path` atomically; returns its size in bytes. Errors are "E34xx: ..." texts.
-llvm::Expected<uint64_t> packageArtifact(mlir::ModuleOp module, const CompiledCode &code, PackageOptions options, const std::string &path);
+llvm::Expected<uint64_t> packageArtifact(mlir::ModuleOp module, const CompiledCode &code, PackageOptions options,
+                                         const std::string &path);
 
 } // namespace moray::codegen
 

@@ -22,11 +22,14 @@ std::vector<uint8_t> serialise(const schema::ArtifactT &artifact) {
   return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
 }
 
-uint64_t pageAligned(uint64_t value) { return (value + schema::kPageBytes - 1) / schema::kPageBytes * schema::kPageBytes; }
+uint64_t pageAligned(uint64_t value) {
+  return (value + schema::kPageBytes - 1) / schema::kPageBytes * schema::kPageBytes;
+}
 
 class Writer {
 public:
-  Writer(AtomicFile &file, uint64_t base, const WriteProgress &progress, uint64_t total) : file(file), base(base), progress(progress), total(total) {}
+  Writer(AtomicFile &file, uint64_t base, const WriteProgress &progress, uint64_t total)
+      : file(file), base(base), progress(progress), total(total) {}
 
   /// Streams one tensor to `offset` of the section; returns its hash.
   llvm::Expected<uint64_t> writeTensor(WeightRows &rows, lm::WeightOp weight, int64_t layer, uint64_t offset) {
@@ -74,21 +77,26 @@ llvm::Error writeWeights(AtomicFile &file, uint64_t base, ModuleOp module, Metad
 }
 } // namespace
 
-llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, ModuleOp module, Metadata &metadata, const CompiledCode &code,
-                                                       WeightSource *source, const WriteProgress &progress) {
+llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, ModuleOp module, Metadata &metadata,
+                                                       const CompiledCode &code, WeightSource *source,
+                                                       const WriteProgress &progress) {
   // Hashes do not change the size of the tables, so the layout is known before a weight is read.
   moray_preamble preamble = {};
   moray_section *sections = preamble.sections;
   sections[MORAY_SECTION_METADATA] = {MORAY_PREAMBLE_BYTES, serialise(metadata.artifact).size(), 0};
-  sections[MORAY_SECTION_CODE] = {pageAligned(sections[MORAY_SECTION_METADATA].offset + sections[MORAY_SECTION_METADATA].size), metadata.codeBytes, 0};
-  sections[MORAY_SECTION_WEIGHTS] = {sections[MORAY_SECTION_CODE].offset + metadata.codeBytes, source ? metadata.weightBytes : 0, 0};
+  sections[MORAY_SECTION_CODE] = {
+      pageAligned(sections[MORAY_SECTION_METADATA].offset + sections[MORAY_SECTION_METADATA].size), metadata.codeBytes,
+      0};
+  sections[MORAY_SECTION_WEIGHTS] = {sections[MORAY_SECTION_CODE].offset + metadata.codeBytes,
+                                     source ? metadata.weightBytes : 0, 0};
   preamble.file_size = sections[MORAY_SECTION_WEIGHTS].offset + sections[MORAY_SECTION_WEIGHTS].size;
 
   llvm::Expected<AtomicFile> file = AtomicFile::create(path, preamble.file_size);
   if (!file)
     return file.takeError();
   if (source)
-    if (llvm::Error error = writeWeights(*file, sections[MORAY_SECTION_WEIGHTS].offset, module, metadata, *source, progress))
+    if (llvm::Error error =
+            writeWeights(*file, sections[MORAY_SECTION_WEIGHTS].offset, module, metadata, *source, progress))
       return std::move(error);
 
   std::vector<uint8_t> section(metadata.codeBytes, 0);

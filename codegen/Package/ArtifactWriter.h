@@ -13,9 +13,10 @@ namespace moray::codegen {
 /// Called with weight bytes written so far and in all.
 using WriteProgress = std::function<void(uint64_t done, uint64_t total)>;
 
-/// Fills the weight hashes of `metadata` on the way. `source` is null when weights are not embedded. Returns the size of the file.
-llvm::Expected<uint64_t> writeArtifact(const std::string &path, mlir::ModuleOp module, Metadata &metadata, const CompiledCode &code,
-                                       WeightSource *source, const WriteProgress &progress);
+/// Fills the weight hashes of `metadata` on the way. `source` is null when weights are not embedded. Returns the size
+/// of the file.
+llvm::Expected<uint64_t> writeArtifact(const std::string &path, mlir::ModuleOp module, Metadata &metadata,
+                                       const CompiledCode &code, WeightSource *source, const WriteProgress &progress);
 
 } // namespace moray::codegen
 

@@ -15,7 +15,8 @@
 using namespace moray::codegen;
 
 static llvm::Error ioError(const char *code, const std::string &what, const std::string &path) {
-  return llvm::createStringError(llvm::errc::io_error, "%s: cannot %s '%s': %s", code, what.c_str(), path.c_str(), std::strerror(errno));
+  return llvm::createStringError(llvm::errc::io_error, "%s: cannot %s '%s': %s", code, what.c_str(), path.c_str(),
+                                 std::strerror(errno));
 }
 
 llvm::Expected<AtomicFile> AtomicFile::create(const std::string &path, uint64_t bytes) {
@@ -27,9 +28,11 @@ llvm::Expected<AtomicFile> AtomicFile::create(const std::string &path, uint64_t 
     return ioError("E3411", "write to directory", directory);
   uint64_t available = uint64_t(space.f_bavail) * space.f_frsize;
   if (available < bytes)
-    return llvm::createStringError(llvm::errc::no_space_on_device,
-                                   "E3412: '%s' has %llu MiB free, the artifact needs %llu MiB: free space or choose another -o", directory.c_str(),
-                                   static_cast<unsigned long long>(available >> 20), static_cast<unsigned long long>((bytes >> 20) + 1));
+    return llvm::createStringError(
+        llvm::errc::no_space_on_device,
+        "E3412: '%s' has %llu MiB free, the artifact needs %llu MiB: free space or choose another -o",
+        directory.c_str(), static_cast<unsigned long long>(available >> 20),
+        static_cast<unsigned long long>((bytes >> 20) + 1));
   std::string temporary = path + ".tmp-XXXXXX";
   int descriptor = mkostemp(temporary.data(), O_CLOEXEC);
   if (descriptor < 0)
@@ -39,7 +42,8 @@ llvm::Expected<AtomicFile> AtomicFile::create(const std::string &path, uint64_t 
 }
 
 AtomicFile::AtomicFile(AtomicFile &&other)
-    : path(std::move(other.path)), temporary(std::move(other.temporary)), descriptor(std::exchange(other.descriptor, -1)) {}
+    : path(std::move(other.path)), temporary(std::move(other.temporary)),
+      descriptor(std::exchange(other.descriptor, -1)) {}
 
 AtomicFile::~AtomicFile() {
   if (descriptor < 0)
@@ -67,7 +71,8 @@ llvm::Error AtomicFile::writeAt(uint64_t offset, llvm::ArrayRef<uint8_t> bytes) 
 llvm::Error AtomicFile::commit(uint64_t size) {
   mode_t mask = umask(0);
   umask(mask);
-  if (ftruncate(descriptor, static_cast<off_t>(size)) != 0 || fchmod(descriptor, 0666 & ~mask) != 0 || fsync(descriptor) != 0)
+  if (ftruncate(descriptor, static_cast<off_t>(size)) != 0 || fchmod(descriptor, 0666 & ~mask) != 0 ||
+      fsync(descriptor) != 0)
     return fail("finish");
   if (rename(temporary.c_str(), path.c_str()) != 0)
     return fail("rename to");

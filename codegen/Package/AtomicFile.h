@@ -13,8 +13,8 @@ namespace moray::codegen {
 
 class AtomicFile {
 public:
-  /// Fails when the directory does not exist, cannot be written, or has less than `bytes` free (E3411, E3412). While the object lives,
-  /// SIGINT, SIGTERM and SIGHUP remove the temporary file before they end the process.
+  /// Fails when the directory does not exist, cannot be written, or has less than `bytes` free (E3411, E3412). While
+  /// the object lives, SIGINT, SIGTERM and SIGHUP remove the temporary file before they end the process.
   static llvm::Expected<AtomicFile> create(const std::string &path, uint64_t bytes);
   AtomicFile(AtomicFile &&other);
   AtomicFile(const AtomicFile &) = delete;

@@ -73,7 +73,8 @@ llvm::Error MetadataBuilder::addModel() {
   auto facts = module->getAttrOfType<DictionaryAttr>("lm.model");
   auto numerics = module->getAttrOfType<lm::NumericsAttr>(lm::kNumericsAttr);
   if (!facts || !numerics)
-    return llvm::createStringError(llvm::errc::invalid_argument, "E3402: the module has no attribute %s: import a model and run the quantize phase",
+    return llvm::createStringError(llvm::errc::invalid_argument,
+                                   "E3402: the module has no attribute %s: import a model and run the quantize phase",
                                    facts ? "lm.numerics" : "lm.model");
   auto model = std::make_unique<schema::ModelConfigT>();
   std::string missing;
@@ -111,7 +112,8 @@ llvm::Error MetadataBuilder::addModel() {
   model->deterministic = numerics.getOrder() == lm::Order::Deterministic;
   model->cache_dtype = numerics.getMode() == lm::Mode::Ref32 ? schema::DType::F32 : schema::DType::BF16;
   if (!missing.empty())
-    return llvm::createStringError(llvm::errc::invalid_argument, "E3403: the module attribute lm.model has no '%s'", missing.c_str());
+    return llvm::createStringError(llvm::errc::invalid_argument, "E3403: the module attribute lm.model has no '%s'",
+                                   missing.c_str());
   result.artifact.model = std::move(model);
   return llvm::Error::success();
 }
@@ -192,7 +194,8 @@ DenseMap<Value, schema::Arg> MetadataBuilder::addOperands(cmd::ProgramOp program
     } else if (auto input = dyn_cast<cmd::InputOp>(op)) {
       args[input.getResult()] = schema::Arg(schema::ArgKind::Input, static_cast<uint32_t>(input.getInput()));
     } else if (auto weight = dyn_cast<cmd::WeightOp>(op)) {
-      args[weight.getResult()] = schema::Arg(schema::ArgKind::Weight, weightIndex.lookup(symbols.lookup(weight.getWeight())));
+      args[weight.getResult()] =
+          schema::Arg(schema::ArgKind::Weight, weightIndex.lookup(symbols.lookup(weight.getWeight())));
     } else if (auto cache = dyn_cast<cmd::CacheOp>(op)) {
       args[cache.getResult()] = schema::Arg(schema::ArgKind::Cache, 0);
     }
@@ -261,7 +264,8 @@ void MetadataBuilder::addWeights(bool embed) {
   result.artifact.weights_embedded = embed;
 }
 
-/// Weight bytes and operations of one token: all of a dense weight, the chosen experts of a grouped one, one row of the embedding.
+/// Weight bytes and operations of one token: all of a dense weight, the chosen experts of a grouped one, one row of the
+/// embedding.
 void MetadataBuilder::countWork() {
   schema::ModelConfigT &model = *result.artifact.model;
   for (cmd::ProgramOp program : module.getOps<cmd::ProgramOp>()) {
@@ -270,7 +274,8 @@ void MetadataBuilder::countWork() {
     for (cmd::LaunchOp launch : program.getBody().front().getOps<cmd::LaunchOp>()) {
       auto kernel = symbols.lookup<cmd::KernelOp>(launch.getKernel());
       bool embeds = !kernel.getBody().getOps<lm::EmbedOp>().empty();
-      bool product = kernel.getKernelClass() == lm::KernelClass::Gemm || kernel.getKernelClass() == lm::KernelClass::GroupedGemm;
+      bool product =
+          kernel.getKernelClass() == lm::KernelClass::Gemm || kernel.getKernelClass() == lm::KernelClass::GroupedGemm;
       for (Value arg : launch.getArgs()) {
         auto use = arg.getDefiningOp<cmd::WeightOp>();
         if (!use || !counted.insert(arg).second)
@@ -297,7 +302,9 @@ llvm::Error MetadataBuilder::build(const ProvenanceFacts &provenance, bool embed
   addWeights(embedWeights);
   countWork();
   // Bounds of T, B, N, P, C; live counts follow their capacity.
-  uint64_t rows = 1 << 16, seqs = 1 << 12, pages = (result.artifact.model->max_positions + result.artifact.model->cache_page - 1) / result.artifact.model->cache_page;
+  uint64_t rows = 1 << 16, seqs = 1 << 12,
+           pages = (result.artifact.model->max_positions + result.artifact.model->cache_page - 1) /
+                   result.artifact.model->cache_page;
   result.artifact.symbols_max = {rows, seqs, rows, pages, uint64_t(1) << 24, rows, rows, seqs, rows};
   auto entry = std::make_unique<schema::ProvenanceT>();
   entry->compiler = namePtr(provenance.compiler);
@@ -311,8 +318,10 @@ llvm::Error MetadataBuilder::build(const ProvenanceFacts &provenance, bool embed
   return llvm::Error::success();
 }
 
-llvm::Expected<Metadata> moray::codegen::buildMetadata(ModuleOp module, const CompiledCode &code, const ProvenanceFacts &provenance,
-                                                       std::unique_ptr<schema::TokenizerT> tokenizer, bool embedWeights) {
+llvm::Expected<Metadata> moray::codegen::buildMetadata(ModuleOp module, const CompiledCode &code,
+                                                       const ProvenanceFacts &provenance,
+                                                       std::unique_ptr<schema::TokenizerT> tokenizer,
+                                                       bool embedWeights) {
   MetadataBuilder builder(module, code);
   if (llvm::Error error = builder.build(provenance, embedWeights))
     return std::move(error);

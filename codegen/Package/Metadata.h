@@ -39,8 +39,9 @@ struct Metadata {
 };
 
 /// Fails with E34xx when the module lacks facts that the artifact needs.
-llvm::Expected<Metadata> buildMetadata(mlir::ModuleOp module, const CompiledCode &code, const ProvenanceFacts &provenance,
-                                       std::unique_ptr<schema::TokenizerT> tokenizer, bool embedWeights);
+llvm::Expected<Metadata> buildMetadata(mlir::ModuleOp module, const CompiledCode &code,
+                                       const ProvenanceFacts &provenance, std::unique_ptr<schema::TokenizerT> tokenizer,
+                                       bool embedWeights);
 
 } // namespace moray::codegen
 

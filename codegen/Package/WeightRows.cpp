@@ -40,7 +40,8 @@ llvm::Error WeightRows::readStored(lm::WeightOp weight, int64_t layer, uint64_t 
   while (count) {
     uint64_t expert = first / shape.rowsPerExpert, row = perExpert ? first % shape.rowsPerExpert : first;
     uint64_t here = perExpert ? std::min(count, shape.rowsPerExpert - row) : count;
-    if (llvm::Error error = source.read(expandName(name, layer, expert), shape.type, row * shape.columns, here * shape.columns, out))
+    if (llvm::Error error =
+            source.read(expandName(name, layer, expert), shape.type, row * shape.columns, here * shape.columns, out))
       return error;
     out += here * shape.rowBytes();
     first += here;
@@ -68,9 +69,12 @@ llvm::Error WeightRows::read(lm::WeightOp weight, int64_t layer, uint64_t first,
       error = readDequantized(weight, dequantize, layer, row, out);
     else if (auto slice = dyn_cast<lm::SliceRowsAttr>(recipe)) {
       WeightShape from(lookup(slice.getSource()));
-      error = read(lookup(slice.getSource()), layer, row / shape.rowsPerExpert * from.rowsPerExpert + slice.getOffset() + row % shape.rowsPerExpert, 1, out);
+      error =
+          read(lookup(slice.getSource()), layer,
+               row / shape.rowsPerExpert * from.rowsPerExpert + slice.getOffset() + row % shape.rowsPerExpert, 1, out);
     } else
-      error = llvm::createStringError(llvm::errc::invalid_argument, "E3401: weight @%s has a recipe that the packager does not know",
+      error = llvm::createStringError(llvm::errc::invalid_argument,
+                                      "E3401: weight @%s has a recipe that the packager does not know",
                                       weight.getSymName().str().c_str());
     if (error)
       return error;
@@ -86,7 +90,8 @@ static void fillPadding(const WeightShape &shape, bool scales, uint8_t *out) {
     std::memcpy(out + i * sizeof one, &one, sizeof one);
 }
 
-llvm::Error WeightRows::readConcat(lm::WeightOp weight, lm::ConcatAttr recipe, int64_t layer, uint64_t row, uint8_t *out) {
+llvm::Error WeightRows::readConcat(lm::WeightOp weight, lm::ConcatAttr recipe, int64_t layer, uint64_t row,
+                                   uint8_t *out) {
   WeightShape shape(weight);
   uint64_t expert = row / shape.rowsPerExpert, inExpert = row % shape.rowsPerExpert, begin = 0;
   for (FlatSymbolRefAttr name : recipe.getParts()) {
@@ -102,7 +107,8 @@ llvm::Error WeightRows::readConcat(lm::WeightOp weight, lm::ConcatAttr recipe, i
   return llvm::Error::success();
 }
 
-llvm::Error WeightRows::readPadded(lm::WeightOp weight, lm::PadRowsAttr recipe, int64_t layer, uint64_t row, uint8_t *out) {
+llvm::Error WeightRows::readPadded(lm::WeightOp weight, lm::PadRowsAttr recipe, int64_t layer, uint64_t row,
+                                   uint8_t *out) {
   WeightShape shape(weight), from(lookup(recipe.getSource()));
   uint64_t inExpert = row % shape.rowsPerExpert;
   if (inExpert < from.rowsPerExpert)
@@ -111,7 +117,8 @@ llvm::Error WeightRows::readPadded(lm::WeightOp weight, lm::PadRowsAttr recipe, 
   return llvm::Error::success();
 }
 
-llvm::Error WeightRows::readFloats(lm::WeightOp weight, int64_t layer, uint64_t first, uint64_t count, std::vector<float> &out) {
+llvm::Error WeightRows::readFloats(lm::WeightOp weight, int64_t layer, uint64_t first, uint64_t count,
+                                   std::vector<float> &out) {
   WeightShape shape(weight);
   std::vector<uint8_t> bytes(count * shape.rowBytes());
   if (llvm::Error error = read(weight, layer, first, count, bytes.data()))
@@ -132,7 +139,9 @@ llvm::Error WeightRows::loadBlock(lm::WeightOp dense, int64_t layer, uint64_t ro
   uint64_t firstRow = expertBegin + (row - expertBegin) / lm::kBlock * lm::kBlock;
   if (block.weight == dense && block.layer == layer && block.firstRow == firstRow && block.powerOfTwo == powerOfTwo)
     return llvm::Error::success();
-  block = {dense, layer, powerOfTwo, firstRow, std::min<uint64_t>(lm::kBlock, expertBegin + shape.rowsPerExpert - firstRow), {}, {}};
+  block = {
+      dense, layer, powerOfTwo, firstRow, std::min<uint64_t>(lm::kBlock, expertBegin + shape.rowsPerExpert - firstRow),
+      {},    {}};
   if (llvm::Error error = readFloats(dense, layer, firstRow, block.rows, block.values)) {
     block.weight = {};
     return error;
@@ -147,9 +156,11 @@ llvm::Error WeightRows::loadBlock(lm::WeightOp dense, int64_t layer, uint64_t ro
   return llvm::Error::success();
 }
 
-llvm::Error WeightRows::readCodes(lm::WeightOp weight, lm::QuantizeCodesAttr recipe, int64_t layer, uint64_t row, uint8_t *out) {
+llvm::Error WeightRows::readCodes(lm::WeightOp weight, lm::QuantizeCodesAttr recipe, int64_t layer, uint64_t row,
+                                  uint8_t *out) {
   WeightShape shape(weight);
-  if (llvm::Error error = loadBlock(lookup(recipe.getSource()), layer, row, recipe.getFormat() == lm::ScaleFormat::UE8M0))
+  if (llvm::Error error =
+          loadBlock(lookup(recipe.getSource()), layer, row, recipe.getFormat() == lm::ScaleFormat::UE8M0))
     return error;
   const float *values = block.values.data() + (row - block.firstRow) * shape.columns;
   for (uint64_t i = 0; i < shape.columns; ++i)
@@ -157,16 +168,19 @@ llvm::Error WeightRows::readCodes(lm::WeightOp weight, lm::QuantizeCodesAttr rec
   return llvm::Error::success();
 }
 
-llvm::Error WeightRows::readScales(lm::WeightOp weight, lm::QuantizeScalesAttr recipe, int64_t layer, uint64_t row, uint8_t *out) {
+llvm::Error WeightRows::readScales(lm::WeightOp weight, lm::QuantizeScalesAttr recipe, int64_t layer, uint64_t row,
+                                   uint8_t *out) {
   WeightShape shape(weight), dense(lookup(recipe.getSource()));
   uint64_t denseRow = row / shape.rowsPerExpert * dense.rowsPerExpert + row % shape.rowsPerExpert * lm::kBlock;
-  if (llvm::Error error = loadBlock(lookup(recipe.getSource()), layer, denseRow, recipe.getFormat() == lm::ScaleFormat::UE8M0))
+  if (llvm::Error error =
+          loadBlock(lookup(recipe.getSource()), layer, denseRow, recipe.getFormat() == lm::ScaleFormat::UE8M0))
     return error;
   std::memcpy(out, block.scales.data(), shape.rowBytes());
   return llvm::Error::success();
 }
 
-llvm::Error WeightRows::readDequantized(lm::WeightOp weight, lm::DequantizeAttr recipe, int64_t layer, uint64_t row, uint8_t *out) {
+llvm::Error WeightRows::readDequantized(lm::WeightOp weight, lm::DequantizeAttr recipe, int64_t layer, uint64_t row,
+                                        uint8_t *out) {
   WeightShape shape(weight), scaleShape(lookup(recipe.getScales()));
   std::vector<uint8_t> codes(shape.columns);
   if (llvm::Error error = read(lookup(recipe.getCodes()), layer, row, 1, codes.data()))

@@ -24,9 +24,11 @@ struct WeightShape {
 class WeightRows {
 public:
   /// `lastLayer`: the layer in which `last` sources apply.
-  WeightRows(mlir::ModuleOp module, WeightSource &source, int64_t lastLayer) : symbols(module), source(source), lastLayer(lastLayer) {}
+  WeightRows(mlir::ModuleOp module, WeightSource &source, int64_t lastLayer)
+      : symbols(module), source(source), lastLayer(lastLayer) {}
 
-  /// Rows [first, first + count) of a weight in `layer` (ignored for global weights), dense, into `out` (count * rowBytes).
+  /// Rows [first, first + count) of a weight in `layer` (ignored for global weights), dense, into `out` (count *
+  /// rowBytes).
   llvm::Error read(lm::WeightOp weight, int64_t layer, uint64_t first, uint64_t count, uint8_t *out);
 
 private:
@@ -35,8 +37,10 @@ private:
   llvm::Error readPadded(lm::WeightOp weight, lm::PadRowsAttr recipe, int64_t layer, uint64_t row, uint8_t *out);
   llvm::Error readCodes(lm::WeightOp weight, lm::QuantizeCodesAttr recipe, int64_t layer, uint64_t row, uint8_t *out);
   llvm::Error readScales(lm::WeightOp weight, lm::QuantizeScalesAttr recipe, int64_t layer, uint64_t row, uint8_t *out);
-  llvm::Error readDequantized(lm::WeightOp weight, lm::DequantizeAttr recipe, int64_t layer, uint64_t row, uint8_t *out);
-  /// The block row of 128 weight rows (fewer at the end of an expert) that contains `row`, as f32, with its scales; cached.
+  llvm::Error readDequantized(lm::WeightOp weight, lm::DequantizeAttr recipe, int64_t layer, uint64_t row,
+                              uint8_t *out);
+  /// The block row of 128 weight rows (fewer at the end of an expert) that contains `row`, as f32, with its scales;
+  /// cached.
   llvm::Error loadBlock(lm::WeightOp dense, int64_t layer, uint64_t row, bool powerOfTwo);
   llvm::Error readFloats(lm::WeightOp weight, int64_t layer, uint64_t first, uint64_t count, std::vector<float> &out);
   lm::WeightOp lookup(mlir::FlatSymbolRefAttr name) { return symbols.lookup<lm::WeightOp>(name.getValue()); }

@@ -13,8 +13,8 @@ namespace moray::codegen {
 class WeightSource {
 public:
   virtual ~WeightSource() = default;
-  /// Elements [first, first + count) of a checkpoint tensor in row-major order, as `type`, little endian. Values that no model may contain
-  /// (NaN, non-positive scales) are errors that name the tensor. Called from one thread.
+  /// Elements [first, first + count) of a checkpoint tensor in row-major order, as `type`, little endian. Values that
+  /// no model may contain (NaN, non-positive scales) are errors that name the tensor. Called from one thread.
   virtual llvm::Error read(llvm::StringRef tensor, DType type, uint64_t first, uint64_t count, uint8_t *out) = 0;
 };
 

@@ -16,8 +16,8 @@ using namespace moray;
 
 namespace {
 /// Row bundle in the order of the kernel ABI.
-constexpr cmd::Input kRowInputs[] = {cmd::Input::Positions, cmd::Input::RowSeq, cmd::Input::CuRows, cmd::Input::PageTable,
-                                     cmd::Input::CtxLen};
+constexpr cmd::Input kRowInputs[] = {cmd::Input::Positions, cmd::Input::RowSeq, cmd::Input::CuRows,
+                                     cmd::Input::PageTable, cmd::Input::CtxLen};
 
 cmd::BufferType bufferOf(Type type) {
   return cmd::BufferType::get(type.getContext(), cast<RankedTensorType>(type).getElementType());
@@ -82,7 +82,8 @@ public:
     return success();
   }
 
-  /// A layer leaves its results in its leading parameters. A result is computed there directly if the parameter is no longer read.
+  /// A layer leaves its results in its leading parameters. A result is computed there directly if the parameter is no
+  /// longer read.
   void bindLayerResults() {
     Block &block = function.getFunctionBody().front();
     for (auto [index, returned] : llvm::enumerate(block.getTerminator()->getOperands())) {
@@ -98,9 +99,11 @@ public:
   LogicalResult lowerBody() {
     for (Operation &op : function.getFunctionBody().front()) {
       if (auto weight = dyn_cast<lm::WeightOfOp>(op))
-        buffers[weight.getResult()] = cmd::WeightOp::create(builder, op.getLoc(), bufferOf(weight.getType()), weight.getWeightAttr());
+        buffers[weight.getResult()] =
+            cmd::WeightOp::create(builder, op.getLoc(), bufferOf(weight.getType()), weight.getWeightAttr());
       else if (auto cache = dyn_cast<mla::LayerCacheOp>(op))
-        buffers[cache.getResult()] = cmd::CacheOp::create(builder, op.getLoc(), cmd::BufferType::get(op.getContext(), cache.getType().getElementType()));
+        buffers[cache.getResult()] = cmd::CacheOp::create(
+            builder, op.getLoc(), cmd::BufferType::get(op.getContext(), cache.getType().getElementType()));
       else if (auto invoke = dyn_cast<cmd::InvokeOp>(op))
         lowerInvoke(invoke);
       else if (auto call = dyn_cast<lm::CallOp>(op))
@@ -108,7 +111,8 @@ public:
       else if (auto done = dyn_cast<lm::ReturnOp>(op))
         copyResults(done);
       else
-        return op.emitError("E3301: cannot stand in a schedule; expected it inside an lm.kernel (run the fuse phase first)");
+        return op.emitError(
+            "E3301: cannot stand in a schedule; expected it inside an lm.kernel (run the fuse phase first)");
     }
     return success();
   }
@@ -142,8 +146,8 @@ private:
       else if (Value target = targets.lookup(result))
         buffer = target;
       else
-        buffer = cmd::BufferOp::create(builder, invoke.getLoc(), bufferOf(result.getType()), resultBytes(kernel, result.getResultNumber()),
-                                       IntegerAttr(), IntegerAttr());
+        buffer = cmd::BufferOp::create(builder, invoke.getLoc(), bufferOf(result.getType()),
+                                       resultBytes(kernel, result.getResultNumber()), IntegerAttr(), IntegerAttr());
       args.push_back(buffer);
     }
     cmd::LaunchOp::create(builder, invoke.getLoc(), invoke.getKernelAttr(), args);
@@ -168,7 +172,8 @@ private:
 
   Value copyOf(Value buffer, Value tensor) {
     cmd::ExprAttr bytes = bytesOf(cast<RankedTensorType>(tensor.getType()), "T", 1);
-    auto copy = cmd::BufferOp::create(builder, tensor.getLoc(), cast<cmd::BufferType>(buffer.getType()), bytes, IntegerAttr(), IntegerAttr());
+    auto copy = cmd::BufferOp::create(builder, tensor.getLoc(), cast<cmd::BufferType>(buffer.getType()), bytes,
+                                      IntegerAttr(), IntegerAttr());
     cmd::CopyOp::create(builder, tensor.getLoc(), buffer, copy, bytes);
     return copy;
   }
@@ -179,7 +184,8 @@ private:
       Value target = layer ? Value(program.getBody().getArgument(index)) : targets.lookup(returned);
       Value buffer = buffers.lookup(returned);
       if (buffer != target)
-        cmd::CopyOp::create(builder, done.getLoc(), buffer, target, bytesOf(cast<RankedTensorType>(returned.getType()), layer ? "T" : "N", 1));
+        cmd::CopyOp::create(builder, done.getLoc(), buffer, target,
+                            bytesOf(cast<RankedTensorType>(returned.getType()), layer ? "T" : "N", 1));
     }
   }
 

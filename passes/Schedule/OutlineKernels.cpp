@@ -47,13 +47,13 @@ struct OutlineKernels : moray::impl::OutlineKernelsBase<OutlineKernels> {
       if (!symbol) {
         StringRef className = lm::stringifyKernelClass(kernel.getKernelClass());
         StringAttr name = atEnd.getStringAttr(className + "_" + Twine(numbers[className]++));
-        symbol = cmd::KernelOp::create(atEnd, kernel.getLoc(), name, kernel.getKernelClassAttr(), kernel.getDomainAttr(),
-                                       kernel.getSlotsPerRowAttr());
+        symbol = cmd::KernelOp::create(atEnd, kernel.getLoc(), name, kernel.getKernelClassAttr(),
+                                       kernel.getDomainAttr(), kernel.getSlotsPerRowAttr());
         symbol.getBody().takeBody(kernel.getBody());
       }
       OpBuilder builder(kernel);
-      auto invoke = cmd::InvokeOp::create(builder, kernel.getLoc(), kernel.getResultTypes(), FlatSymbolRefAttr::get(symbol.getSymNameAttr()),
-                                          kernel.getInputs());
+      auto invoke = cmd::InvokeOp::create(builder, kernel.getLoc(), kernel.getResultTypes(),
+                                          FlatSymbolRefAttr::get(symbol.getSymNameAttr()), kernel.getInputs());
       kernel.replaceAllUsesWith(invoke);
       kernel.erase();
     }

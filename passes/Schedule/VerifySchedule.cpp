@@ -1,4 +1,5 @@
-// Checks the invariant of the schedule phase: programs over buffers only, every lifetime known, every call and launch resolved.
+// Checks the invariant of the schedule phase: programs over buffers only, every lifetime known, every call and launch
+// resolved.
 #include "passes/Passes.h"
 
 #include "dialects/Cmd/Cmd.h"
