@@ -1,0 +1,140 @@
+// Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches ARTIFACT
+// IDS IDS...
+#include "common/cli.h"
+#include "common/runtime_handles.h"
+
+#include <cstring>
+
+using namespace moray::tools;
+
+namespace {
+
+constexpr uint32_t kTokens = 24;
+
+struct Outcome {
+  std::vector<int32_t> ids;
+  std::vector<float> logits; // [prompt + kTokens - 1, vocabulary]: every row that was computed
+  moray_finish finish = MORAY_FINISH_NONE;
+};
+
+// How an engine is set up, and how many steps lie between two additions.
+struct Schedule {
+  const char *name;
+  uint32_t maxSeqs, maxRows, maxOuts, chunk, threads, stepsBetween;
+};
+
+class Batch {
+public:
+  Batch(const Model &model, const std::vector<std::vector<int32_t>> &prompts) : model(model), prompts(prompts) {
+    moray_model_query_config(model.get(), &config);
+  }
+
+  // Adds the prompts numbered in `order`, `schedule.stepsBetween` steps apart, and runs until all are done.
+  int run(const Schedule &schedule, const std::vector<size_t> &order, std::vector<Outcome> &outcomes) {
+    moray_engine_options options;
+    moray_engine_options_init(&options);
+    options.max_seqs = schedule.maxSeqs;
+    options.max_rows = schedule.maxRows;
+    options.max_outs = schedule.maxOuts;
+    options.prefill_chunk = schedule.chunk;
+    options.threads = schedule.threads;
+    options.context = 512;
+    Engine engine;
+    if (int code = createEngine(model, options, engine))
+      return code;
+    std::vector<Sequence> sequences;
+    outcomes.assign(prompts.size(), {});
+    for (size_t index : order) {
+      if (int code = add(engine, prompts[index], outcomes[index], sequences))
+        return code;
+      for (uint32_t i = 0; i < schedule.stepsBetween; ++i)
+        if (int code = report(moray_engine_step(engine.get(), nullptr)))
+          return code;
+    }
+    moray_step_info info = {};
+    do {
+      if (int code = report(moray_engine_step(engine.get(), &info)))
+        return code;
+    } while (info.rows != 0);
+    for (size_t i = 0; i < order.size(); ++i) {
+      Outcome &outcome = outcomes[order[i]];
+      outcome.ids.resize(kTokens + 1);
+      size_t count = 0;
+      moray_sequence_poll(sequences[i].get(), outcome.ids.data(), outcome.ids.size(), &count, &outcome.finish);
+      outcome.ids.resize(count);
+    }
+    return 0;
+  }
+
+private:
+  int add(const Engine &engine, const std::vector<int32_t> &prompt, Outcome &outcome,
+          std::vector<Sequence> &sequences) {
+    outcome.logits.assign((prompt.size() + kTokens - 1) * config.vocab, 0);
+    moray_sequence_options options;
+    moray_sequence_options_init(&options);
+    options.max_tokens = kTokens;
+    options.ignore_eos = 1;
+    options.logits = outcome.logits.data();
+    options.logits_rows = prompt.size() + kTokens - 1;
+    moray_sequence *added = nullptr;
+    int code = report(moray_sequence_add(engine.get(), prompt.data(), prompt.size(), &options, &added));
+    sequences.emplace_back(added);
+    return code;
+  }
+
+  const Model &model;
+  const std::vector<std::vector<int32_t>> &prompts;
+  moray_model_config config;
+};
+
+bool same(const Outcome &a, const Outcome &b) {
+  return a.finish == MORAY_FINISH_MAX_TOKENS && a.finish == b.finish && a.ids == b.ids &&
+         a.logits.size() == b.logits.size() &&
+         std::memcmp(a.logits.data(), b.logits.data(), a.logits.size() * sizeof(float)) == 0;
+}
+
+// Every prompt alone, then all together under several schedules.
+int check(const Model &model, const std::vector<std::vector<int32_t>> &prompts) {
+  Batch batch(model, prompts);
+  std::vector<Outcome> alone(prompts.size()), outcomes;
+  std::vector<size_t> forward, backward;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (int code = batch.run({"alone", 1, 256, 1, 0, 1, 0}, {i}, outcomes))
+      return code;
+    alone[i] = outcomes[i];
+    forward.push_back(i);
+    backward.insert(backward.begin(), i);
+  }
+  const Schedule schedules[] = {{"together", 8, 256, 64, 0, 2, 0},
+                                {"joining late, small steps", 8, 16, 8, 5, 2, 3},
+                                {"two at a time", 2, 64, 4, 7, 1, 1}};
+  for (const Schedule &schedule : schedules)
+    for (const std::vector<size_t> &order : {forward, backward}) {
+      if (int code = batch.run(schedule, order, outcomes))
+        return code;
+      for (size_t i = 0; i < prompts.size(); ++i)
+        if (!same(outcomes[i], alone[i])) {
+          std::fprintf(stderr, "prompt %zu differs from its run alone: %s\n", i, schedule.name);
+          return 1;
+        }
+    }
+  std::printf("%zu prompts: the same bits alone and in every batch\n", prompts.size());
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  Model model;
+  std::vector<std::vector<int32_t>> prompts;
+  for (int i = 2; i < argc; ++i) {
+    prompts.emplace_back();
+    if (!parseTokenIds(argv[i], prompts.back()))
+      return kExitUsage;
+  }
+  if (prompts.empty())
+    return fail("E1001", "no prompt", "moray-check-batches ARTIFACT 1,2,3 4,5 ...", kExitUsage);
+  if (int code = loadModel(argv[1], /*verifyWeights=*/false, model))
+    return code;
+  return check(model, prompts);
+}
