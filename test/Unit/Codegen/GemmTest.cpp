@@ -65,6 +65,12 @@ TEST(Gemm, Swiglu) {
   }
 }
 
+TEST(Gemm, WideSwiglu) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::BF16, 0, 72);
+  s.swiglu = 1600, s.roundParts = true; // tiles of 48 + 48 rows
+  check(s, {1, 2, 5});
+}
+
 TEST(Gemm, DecodeAndPrefillDomains) {
   GemmShape s = shape(DType::BF16, DType::BF16, DType::F32, 48, 64);
   for (CpuLevel level : hostLevels())
