@@ -42,7 +42,7 @@ for package in "${missing[@]}"; do
     cat >&2 <<END
 error[E1602]: no configured package source has $package
   why: LLVM 22 for Debian 12 comes with bookworm-security, everything else with bookworm; one of the two is not configured
-  fix: run as root, then start this script again:
+  fix: add the suites bookworm and bookworm-security (component main) to /etc/apt/sources.list, run apt-get update, then start this script again
 END
     exit 6
   fi
