@@ -1,5 +1,4 @@
-//===- TileConfig.cpp - tile sizes of the matrix products
-//---------------------===//
+//===- TileConfig.cpp - tile sizes of the matrix products ---------------------===//
 // The choice of tile sizes and the scratch that follows from it.
 
 #include "codegen/TileConfig.h"
@@ -10,18 +9,16 @@
 using namespace moray::codegen;
 
 std::string TileConfig::str() const {
-  return llvm::formatv(
-             "panel={0} rows={1} stream={2}x{3} tile={4}x{5} chunk={6}x{7}",
-             panelRows, rowTile, streamRows, streamMax, tileRows, tileTokens,
-             chunkBlocks, innerGroups)
+  return llvm::formatv("panel={0} rows={1} stream={2}x{3} tile={4}x{5} chunk={6}x{7}", panelRows, rowTile, streamRows,
+                       streamMax, tileRows, tileTokens, chunkBlocks, innerGroups)
       .str();
 }
 
 TileConfig moray::codegen::choose(const GemmBody &spec, const Target &target) {
   TileConfig config;
   bool wide = target.vectorRegisters >= 32;
-  // 3x4 partial sums and totals fill 32 registers of 16 lanes. 16 registers of
-  // 8 lanes hold half of 2x4 partial sums and no totals.
+  // 3x4 partial sums and totals fill 32 registers of 16 lanes. 16 registers of 8 lanes hold half of 2x4 partial sums
+  // and no totals.
   config.tileRows = wide ? 3 : 2;
   config.tileTokens = 4;
   config.totalsInScratch = !wide;
@@ -29,40 +26,29 @@ TileConfig moray::codegen::choose(const GemmBody &spec, const Target &target) {
 
   unsigned parts = spec.epilogue.kind == GemmEpilogue::Swiglu ? 2 : 1;
   unsigned step = 24; // multiple of every streamRows and tileRows
-  // Gate and up have 48 rows each where that leaves enough tiles to share:
-  // longer runs of memory per stream.
+  // Gate and up have 48 rows each where that leaves enough tiles to share: longer runs of memory per stream.
   bool both = parts == 2 && spec.width() >= 48 * 32;
-  uint64_t rows = llvm::alignTo(
-      std::min<uint64_t>(spec.width(), both ? 48 : 48 / parts), step);
+  uint64_t rows = llvm::alignTo(std::min<uint64_t>(spec.width(), both ? 48 : 48 / parts), step);
   config.panelRows = unsigned(rows) * parts;
 
   uint64_t blocks = spec.blocks();
-  // The panel takes a quarter of L2: the packed activations and the totals need
-  // the rest.
+  // The panel takes a quarter of L2: the packed activations and the totals need the rest.
   uint64_t panelBlockBytes = uint64_t(config.panelRows) * 512;
-  config.chunkBlocks = unsigned(
-      std::min(std::clamp<uint64_t>(target.l2Bytes / 4 / panelBlockBytes, 4, 8),
-               blocks));
-  // Three quarters of L1 hold the weight rows that stay; packed activations
-  // pass by.
-  config.innerGroups = unsigned(std::max<uint64_t>(
-      target.l1Bytes * 3 / 4 /
-          (uint64_t(config.tileRows) * config.chunkBlocks * 512),
-      1));
+  config.chunkBlocks = unsigned(std::min(std::clamp<uint64_t>(target.l2Bytes / 4 / panelBlockBytes, 4, 8), blocks));
+  // Three quarters of L1 hold the weight rows that stay; packed activations pass by.
+  config.innerGroups =
+      unsigned(std::max<uint64_t>(target.l1Bytes * 3 / 4 / (uint64_t(config.tileRows) * config.chunkBlocks * 512), 1));
   // Packed activations of a task stay below 2 MiB.
   uint64_t rowTile = (2u << 20) / (blocks * 512);
-  config.rowTile = unsigned(std::clamp<uint64_t>(
-      rowTile / config.tileTokens * config.tileTokens, 16, 64));
+  config.rowTile = unsigned(std::clamp<uint64_t>(rowTile / config.tileTokens * config.tileTokens, 16, 64));
   return config;
 }
 
-uint64_t moray::codegen::gemmColumnTiles(const GemmBody &spec,
-                                         const TileConfig &config) {
+uint64_t moray::codegen::gemmColumnTiles(const GemmBody &spec, const TileConfig &config) {
   unsigned parts = spec.epilogue.kind == GemmEpilogue::Swiglu ? 2 : 1;
   return llvm::divideCeil(spec.width(), config.panelRows / parts);
 }
 
-uint64_t moray::codegen::gemmScratchBytes(const GemmBody &spec,
-                                          const TileConfig &config) {
+uint64_t moray::codegen::gemmScratchBytes(const GemmBody &spec, const TileConfig &config) {
   return GemmScratch(spec, config).bytes;
 }

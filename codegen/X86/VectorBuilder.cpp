@@ -1,5 +1,4 @@
-//===- VectorBuilder.cpp - helper that writes vector kernels
-//------------------===//
+//===- VectorBuilder.cpp - helper that writes vector kernels ------------------===//
 // Arguments, arithmetic, number formats and control flow of the x86 emitters.
 
 #include "codegen/X86/VectorBuilder.h"
@@ -8,11 +7,9 @@
 using namespace mlir;
 using namespace moray::codegen;
 
-VectorBuilder::VectorBuilder(OpBuilder &builder, LLVM::LLVMFuncOp function,
-                             const Target &target)
+VectorBuilder::VectorBuilder(OpBuilder &builder, LLVM::LLVMFuncOp function, const Target &target)
     : target(target), b(builder), loc(function.getLoc()), function(function) {
-  i1 = b.getI1Type(), i8 = b.getI8Type(), i16 = b.getI16Type(),
-  i32 = b.getI32Type(), i64 = b.getI64Type();
+  i1 = b.getI1Type(), i8 = b.getI8Type(), i16 = b.getI16Type(), i32 = b.getI32Type(), i64 = b.getI64Type();
   f16 = b.getF16Type(), f32 = b.getF32Type(), f64 = b.getF64Type();
   ptr = LLVM::LLVMPointerType::get(b.getContext());
   b.setInsertionPointToEnd(&function.getBody().front());
@@ -28,9 +25,7 @@ Type VectorBuilder::shaped(Value like, Type element) {
 // What the kernel receives
 //===----------------------------------------------------------------------===//
 
-VectorBuilder::Value
-VectorBuilder::inPrologue(const std::string &name,
-                          llvm::function_ref<Value()> make) {
+VectorBuilder::Value VectorBuilder::inPrologue(const std::string &name, llvm::function_ref<Value()> make) {
   for (auto &entry : prologue)
     if (entry.first == name)
       return entry.second;
@@ -46,33 +41,24 @@ VectorBuilder::inPrologue(const std::string &name,
 }
 
 VectorBuilder::Value VectorBuilder::operand(unsigned index) {
-  Value table = inPrologue("operands",
-                           [&] { return load(ptr, function.getArgument(0)); });
-  return inPrologue("operand" + std::to_string(index),
-                    [&] { return load(ptr, at(table, int64_t(8 * index))); });
+  Value table = inPrologue("operands", [&] { return load(ptr, function.getArgument(0)); });
+  return inPrologue("operand" + std::to_string(index), [&] { return load(ptr, at(table, int64_t(8 * index))); });
 }
 VectorBuilder::Value VectorBuilder::live(unsigned index) {
-  Value table = inPrologue(
-      "live", [&] { return load(ptr, at(function.getArgument(0), 8)); });
-  return inPrologue("live" + std::to_string(index), [&] {
-    return zext(load(i32, at(table, int64_t(4 * index))), i64);
-  });
+  Value table = inPrologue("live", [&] { return load(ptr, at(function.getArgument(0), 8)); });
+  return inPrologue("live" + std::to_string(index),
+                    [&] { return zext(load(i32, at(table, int64_t(4 * index))), i64); });
 }
 VectorBuilder::Value VectorBuilder::capacity(Symbol symbol) {
-  Value table = inPrologue(
-      "symbols", [&] { return load(ptr, at(function.getArgument(0), 16)); });
+  Value table = inPrologue("symbols", [&] { return load(ptr, at(function.getArgument(0), 16)); });
   unsigned index = unsigned(symbol);
-  return inPrologue("symbol" + std::to_string(index),
-                    [&] { return load(i64, at(table, int64_t(8 * index))); });
+  return inPrologue("symbol" + std::to_string(index), [&] { return load(i64, at(table, int64_t(8 * index))); });
 }
 VectorBuilder::Value VectorBuilder::layer() {
-  return inPrologue("layer",
-                    [&] { return load(i64, at(function.getArgument(0), 24)); });
+  return inPrologue("layer", [&] { return load(i64, at(function.getArgument(0), 24)); });
 }
 VectorBuilder::Value VectorBuilder::task() { return function.getArgument(1); }
-VectorBuilder::Value VectorBuilder::scratch() {
-  return function.getArgument(2);
-}
+VectorBuilder::Value VectorBuilder::scratch() { return function.getArgument(2); }
 
 VectorBuilder::Value VectorBuilder::rows(const RowDomain &domain) {
   switch (domain.kind) {
@@ -95,11 +81,9 @@ VectorBuilder::Value VectorBuilder::rows(const RowDomain &domain) {
 void VectorBuilder::faultIf(Value condition) {
   Value code = trunc(add(layer(), 1), i32);
   ifThen(condition, [&] {
-    LLVM::StoreOp::create(b, loc, code, function.getArgument(3),
-                          /*alignment=*/4, /*isVolatile=*/false,
+    LLVM::StoreOp::create(b, loc, code, function.getArgument(3), /*alignment=*/4, /*isVolatile=*/false,
                           /*isNonTemporal=*/false,
-                          /*isInvariantGroup=*/false,
-                          LLVM::AtomicOrdering::monotonic);
+                          /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic);
   });
 }
 
@@ -109,29 +93,22 @@ void VectorBuilder::faultIf(Value condition) {
 
 VectorBuilder::Value VectorBuilder::constI(Type type, int64_t value) {
   if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(
-        b, loc,
-        DenseElementsAttr::get(
-            vector, b.getIntegerAttr(vector.getElementType(), value)));
+    return arith::ConstantOp::create(b, loc,
+                                     DenseElementsAttr::get(vector, b.getIntegerAttr(vector.getElementType(), value)));
   return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
 }
 VectorBuilder::Value VectorBuilder::constF(Type type, double value) {
   if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(
-        b, loc,
-        DenseElementsAttr::get(vector,
-                               b.getFloatAttr(vector.getElementType(), value)));
+    return arith::ConstantOp::create(b, loc,
+                                     DenseElementsAttr::get(vector, b.getFloatAttr(vector.getElementType(), value)));
   return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
 }
 VectorBuilder::Value VectorBuilder::splat(Value scalar, unsigned lanes) {
-  return vector::BroadcastOp::create(b, loc, vec(lanes, scalar.getType()),
-                                     scalar);
+  return vector::BroadcastOp::create(b, loc, vec(lanes, scalar.getType()), scalar);
 }
 
-#define MORAY_BINARY(name, Op)                                                 \
-  VectorBuilder::Value VectorBuilder::name(Value a, Value c) {                 \
-    return arith::Op::create(b, loc, a, c);                                    \
-  }
+#define MORAY_BINARY(name, Op)                                                                                         \
+  VectorBuilder::Value VectorBuilder::name(Value a, Value c) { return arith::Op::create(b, loc, a, c); }
 MORAY_BINARY(add, AddIOp)
 MORAY_BINARY(sub, SubIOp)
 MORAY_BINARY(mul, MulIOp)
@@ -157,8 +134,7 @@ VectorBuilder::Value VectorBuilder::shrl(Value a, unsigned bits) {
 VectorBuilder::Value VectorBuilder::shra(Value a, unsigned bits) {
   return arith::ShRSIOp::create(b, loc, a, constI(a.getType(), bits));
 }
-VectorBuilder::Value VectorBuilder::cmp(arith::CmpIPredicate predicate, Value a,
-                                        Value c) {
+VectorBuilder::Value VectorBuilder::cmp(arith::CmpIPredicate predicate, Value a, Value c) {
   return arith::CmpIOp::create(b, loc, predicate, a, c);
 }
 VectorBuilder::Value VectorBuilder::select(Value condition, Value a, Value c) {
@@ -174,15 +150,9 @@ VectorBuilder::Value VectorBuilder::trunc(Value a, Type element) {
   return arith::TruncIOp::create(b, loc, shaped(a, element), a);
 }
 
-VectorBuilder::Value VectorBuilder::negf(Value a) {
-  return arith::NegFOp::create(b, loc, a);
-}
-VectorBuilder::Value VectorBuilder::fma(Value a, Value c, Value d) {
-  return LLVM::FMAOp::create(b, loc, a, c, d);
-}
-VectorBuilder::Value VectorBuilder::sqrt(Value a) {
-  return LLVM::SqrtOp::create(b, loc, a.getType(), a);
-}
+VectorBuilder::Value VectorBuilder::negf(Value a) { return arith::NegFOp::create(b, loc, a); }
+VectorBuilder::Value VectorBuilder::fma(Value a, Value c, Value d) { return LLVM::FMAOp::create(b, loc, a, c, d); }
+VectorBuilder::Value VectorBuilder::sqrt(Value a) { return LLVM::SqrtOp::create(b, loc, a.getType(), a); }
 VectorBuilder::Value VectorBuilder::absf(Value a) {
   Value bits = bitcast(a, i32);
   return bitcast(andi(bits, 0x7fffffff), f32);
@@ -193,8 +163,7 @@ VectorBuilder::Value VectorBuilder::maxf(Value a, Value c) {
 VectorBuilder::Value VectorBuilder::minf(Value a, Value c) {
   return select(cmpf(arith::CmpFPredicate::OLT, a, c), a, c);
 }
-VectorBuilder::Value VectorBuilder::cmpf(arith::CmpFPredicate predicate,
-                                         Value a, Value c) {
+VectorBuilder::Value VectorBuilder::cmpf(arith::CmpFPredicate predicate, Value a, Value c) {
   return arith::CmpFOp::create(b, loc, predicate, a, c);
 }
 VectorBuilder::Value VectorBuilder::bitcast(Value a, Type element) {
@@ -207,8 +176,7 @@ VectorBuilder::Value VectorBuilder::toInt(Value a, Type element) {
   return arith::FPToSIOp::create(b, loc, shaped(a, element), a);
 }
 VectorBuilder::Value VectorBuilder::extf(Value a, Type element) {
-  return arith::ExtFOp::create(b, loc, shaped(a, element), a,
-                               arith::FastMathFlagsAttr());
+  return arith::ExtFOp::create(b, loc, shaped(a, element), a, arith::FastMathFlagsAttr());
 }
 VectorBuilder::Value VectorBuilder::truncf(Value a, Type element) {
   return LLVM::FPTruncOp::create(b, loc, shaped(a, element), a);
@@ -222,27 +190,23 @@ VectorBuilder::Value VectorBuilder::isNotFinite(Value a) {
 // Vectors
 //===----------------------------------------------------------------------===//
 
-VectorBuilder::Value VectorBuilder::shuffle(Value a, Value c,
-                                            llvm::ArrayRef<int64_t> lanes) {
+VectorBuilder::Value VectorBuilder::shuffle(Value a, Value c, llvm::ArrayRef<int64_t> lanes) {
   return vector::ShuffleOp::create(b, loc, a, c, lanes);
 }
 VectorBuilder::Value VectorBuilder::extract(Value vector, int64_t lane) {
   return vector::ExtractOp::create(b, loc, vector, lane);
 }
-VectorBuilder::Value VectorBuilder::insert(Value scalar, Value vector,
-                                           int64_t lane) {
+VectorBuilder::Value VectorBuilder::insert(Value scalar, Value vector, int64_t lane) {
   return vector::InsertOp::create(b, loc, scalar, vector, lane);
 }
 VectorBuilder::Value VectorBuilder::anyLane(Value mask) {
   unsigned lanes = cast<VectorType>(mask.getType()).getNumElements();
-  return cmp(arith::CmpIPredicate::ne,
-             LLVM::BitcastOp::create(b, loc, b.getIntegerType(lanes), mask),
+  return cmp(arith::CmpIPredicate::ne, LLVM::BitcastOp::create(b, loc, b.getIntegerType(lanes), mask),
              constI(b.getIntegerType(lanes), 0));
 }
 
 VectorBuilder::Value VectorBuilder::treeSum(Value vector) {
-  for (int64_t lanes = cast<VectorType>(vector.getType()).getNumElements();
-       lanes > 1; lanes /= 2) {
+  for (int64_t lanes = cast<VectorType>(vector.getType()).getNumElements(); lanes > 1; lanes /= 2) {
     SmallVector<int64_t> low, high;
     for (int64_t i = 0; i < lanes / 2; ++i)
       low.push_back(i), high.push_back(i + lanes / 2);
@@ -252,9 +216,8 @@ VectorBuilder::Value VectorBuilder::treeSum(Value vector) {
 }
 
 VectorBuilder::Value VectorBuilder::treeSums(llvm::ArrayRef<Value> vectors) {
-  // Each round halves the lanes of every sum; two vectors then share one
-  // register, so the registers halve as well. `group` is the number of lanes
-  // one sum still has in a vector; sums lie one after the other.
+  // Each round halves the lanes of every sum; two vectors then share one register, so the registers halve as well.
+  // `group` is the number of lanes one sum still has in a vector; sums lie one after the other.
   Values current(vectors.begin(), vectors.end());
   int64_t lanes = 16, group = 16;
   while (group > 1) {
@@ -262,8 +225,7 @@ VectorBuilder::Value VectorBuilder::treeSums(llvm::ArrayRef<Value> vectors) {
     bool pair = current.size() > 1;
     for (size_t i = 0; i < current.size(); i += pair ? 2 : 1) {
       SmallVector<int64_t> low, high;
-      for (int64_t start = 0; start < (pair ? 2 * lanes : lanes);
-           start += group)
+      for (int64_t start = 0; start < (pair ? 2 * lanes : lanes); start += group)
         for (int64_t j = 0; j < group / 2; ++j)
           low.push_back(start + j), high.push_back(start + j + group / 2);
       Value a = current[i], c = pair ? current[i + 1] : current[i];
@@ -289,34 +251,26 @@ VectorBuilder::Value VectorBuilder::at(Value base, int64_t byteOffset) {
     return base;
   if (!llvm::isInt<32>(byteOffset))
     return at(base, c64(byteOffset));
-  return LLVM::GEPOp::create(b, loc, ptr, i8, base,
-                             llvm::ArrayRef<LLVM::GEPArg>{int32_t(byteOffset)});
+  return LLVM::GEPOp::create(b, loc, ptr, i8, base, llvm::ArrayRef<LLVM::GEPArg>{int32_t(byteOffset)});
 }
 static unsigned elementBytes(Type type) {
   if (auto vector = dyn_cast<VectorType>(type))
     type = vector.getElementType();
-  return type.isIntOrFloat() ? std::max(1u, type.getIntOrFloatBitWidth() / 8)
-                             : 8;
+  return type.isIntOrFloat() ? std::max(1u, type.getIntOrFloatBitWidth() / 8) : 8;
 }
-VectorBuilder::Value VectorBuilder::load(Type type, Value address,
-                                         unsigned alignment) {
-  return LLVM::LoadOp::create(b, loc, type, address,
-                              alignment ? alignment : elementBytes(type));
+VectorBuilder::Value VectorBuilder::load(Type type, Value address, unsigned alignment) {
+  return LLVM::LoadOp::create(b, loc, type, address, alignment ? alignment : elementBytes(type));
 }
 void VectorBuilder::store(Value value, Value address, unsigned alignment) {
-  LLVM::StoreOp::create(b, loc, value, address,
-                        alignment ? alignment : elementBytes(value.getType()));
+  LLVM::StoreOp::create(b, loc, value, address, alignment ? alignment : elementBytes(value.getType()));
 }
 void VectorBuilder::prefetch(Value address) {
   LLVM::Prefetch::create(b, loc, address, /*rw=*/0, /*hint=*/3, /*cache=*/1);
 }
 
-VectorBuilder::Value VectorBuilder::widenBf16(Value bits) {
-  return bitcast(shl(zext(bits, i32), 16), f32);
-}
+VectorBuilder::Value VectorBuilder::widenBf16(Value bits) { return bitcast(shl(zext(bits, i32), 16), f32); }
 VectorBuilder::Value VectorBuilder::widenF8(Value codes) {
-  // Sign, exponent and mantissa land in the fields of a half whose bias is 8
-  // larger: value * 2^-8, subnormals included.
+  // Sign, exponent and mantissa land in the fields of a half whose bias is 8 larger: value * 2^-8, subnormals included.
   Value bits = andi(shl(sext(codes, i16), 7), int16_t(0xBF80));
   return extf(bitcast(bits, f16), f32);
 }
@@ -329,36 +283,28 @@ VectorBuilder::Value VectorBuilder::roundToBf16(Value value) {
 static Type storedType(VectorBuilder &v, DType type) {
   return type == DType::F32 ? v.f32 : type == DType::BF16 ? v.i16 : v.i8;
 }
-static VectorBuilder::Value widen(VectorBuilder &v, DType type,
-                                  VectorBuilder::Value stored) {
-  return type == DType::F32    ? stored
-         : type == DType::BF16 ? v.widenBf16(stored)
-                               : v.widenF8(stored);
+static VectorBuilder::Value widen(VectorBuilder &v, DType type, VectorBuilder::Value stored) {
+  return type == DType::F32 ? stored : type == DType::BF16 ? v.widenBf16(stored) : v.widenF8(stored);
 }
-VectorBuilder::Value VectorBuilder::loadWide(DType type, Value address,
-                                             unsigned lanes) {
+VectorBuilder::Value VectorBuilder::loadWide(DType type, Value address, unsigned lanes) {
   return widen(*this, type, load(vec(lanes, storedType(*this, type)), address));
 }
 std::pair<Value, Value> VectorBuilder::loadF8Pair(Value address, Value bounce) {
-  Value bits =
-      andi(shl(sext(load(vec(32, i8), address), i16), 7), int16_t(0xBF80));
-  // Volatile, or LLVM would forward the stored value to the loads and shuffle
-  // registers instead.
+  Value bits = andi(shl(sext(load(vec(32, i8), address), i16), 7), int16_t(0xBF80));
+  // Volatile, or LLVM would forward the stored value to the loads and shuffle registers instead.
   LLVM::StoreOp::create(b, loc, bits, bounce, /*alignment=*/64,
                         /*isVolatile=*/true);
   Value low = extf(load(vec(16, f16), bounce, 64), f32);
   return {low, extf(load(vec(16, f16), at(bounce, 32), 32), f32)};
 }
-VectorBuilder::Value VectorBuilder::loadWideTail(DType type, Value address,
-                                                 unsigned lanes, unsigned count,
+VectorBuilder::Value VectorBuilder::loadWideTail(DType type, Value address, unsigned lanes, unsigned count,
                                                  uint64_t rowElements) {
   Type element = storedType(*this, type);
   VectorType full = vec(lanes, element);
   int64_t bytes = byteWidth(type);
   Value stored;
   if (rowElements >= lanes) {
-    // The vector that ends at the last element, moved down; the freed lanes
-    // come from a zero vector.
+    // The vector that ends at the last element, moved down; the freed lanes come from a zero vector.
     stored = load(full, at(address, (int64_t(count) - int64_t(lanes)) * bytes));
     Value zero = isa<FloatType>(element) ? constF(full, 0) : constI(full, 0);
     SmallVector<int64_t> order;
@@ -380,19 +326,16 @@ void VectorBuilder::storeNarrow(DType type, Value value, Value address) {
 // Control
 //===----------------------------------------------------------------------===//
 
-void VectorBuilder::forLoop(Value lower, Value upper, Value step,
-                            llvm::function_ref<void(Value)> body) {
+void VectorBuilder::forLoop(Value lower, Value upper, Value step, llvm::function_ref<void(Value)> body) {
   forLoop(lower, upper, step, ValueRange{}, [&](Value iv, ValueRange) {
     body(iv);
     return Values{};
   });
 }
-VectorBuilder::Values
-VectorBuilder::forLoop(Value lower, Value upper, Value step, ValueRange init,
-                       llvm::function_ref<Values(Value, ValueRange)> body) {
-  auto loop = scf::ForOp::create(
-      b, loc, lower, upper, step, init,
-      [&](OpBuilder &, Location, Value iv, ValueRange carried) {
+VectorBuilder::Values VectorBuilder::forLoop(Value lower, Value upper, Value step, ValueRange init,
+                                             llvm::function_ref<Values(Value, ValueRange)> body) {
+  auto loop =
+      scf::ForOp::create(b, loc, lower, upper, step, init, [&](OpBuilder &, Location, Value iv, ValueRange carried) {
         scf::YieldOp::create(b, loc, body(iv, carried));
       });
   return Values(loop.getResults());
@@ -403,8 +346,7 @@ void VectorBuilder::ifThen(Value condition, llvm::function_ref<void()> then) {
     scf::YieldOp::create(b, loc);
   });
 }
-void VectorBuilder::ifElse(Value condition, llvm::function_ref<void()> then,
-                           llvm::function_ref<void()> otherwise) {
+void VectorBuilder::ifElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) {
   ifElse(
       condition, TypeRange{},
       [&] {
@@ -416,15 +358,10 @@ void VectorBuilder::ifElse(Value condition, llvm::function_ref<void()> then,
         return Values{};
       });
 }
-VectorBuilder::Values
-VectorBuilder::ifElse(Value condition, TypeRange types,
-                      llvm::function_ref<Values()> then,
-                      llvm::function_ref<Values()> otherwise) {
+VectorBuilder::Values VectorBuilder::ifElse(Value condition, TypeRange types, llvm::function_ref<Values()> then,
+                                            llvm::function_ref<Values()> otherwise) {
   auto op = scf::IfOp::create(
-      b, loc, condition,
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, then()); },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, loc, otherwise());
-      });
+      b, loc, condition, [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, then()); },
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, otherwise()); });
   return Values(op.getResults());
 }

@@ -71,7 +71,7 @@ TEST(TileConfig, ScratchPartsDoNotOverlap) {
   body.x = DType::F8E4M3, body.O = 100, body.K = 3000, body.wPitch = 3008, body.scalePitch = 128;
   TileConfig config = choose(body, getTarget(CpuLevel::Avx512));
   GemmScratch s(body, config);
-  const uint64_t starts[] = {s.x, s.xScales, s.wScales, s.panel, s.totals, s.results, s.bytes};
+  const uint64_t starts[] = {s.x, s.xScales, s.wScales, s.panel, s.totals, s.bounce, s.results, s.bytes};
   for (size_t i = 0; i + 1 < std::size(starts); ++i) {
     EXPECT_LT(starts[i], starts[i + 1]);
     EXPECT_EQ(0u, starts[i] % 64);
