@@ -15,8 +15,9 @@ def MLA_Dialect : Dialect {
   let description = [{
     The projections around attention are plain `lm` linears; this dialect holds only what touches the cache or the per-head halves of kv_b.
     Heads A, nope n, rope r, value v, latent c. kv_b has head-major rows: n key rows then v value rows per head.
-    Roundings inside the ops (P, expanded keys and values) follow the element type of q: none for f32, to bf16 for bf16. P may be rounded before or
-    after its division by the sum of exponentials; the reference interpreter rounds after it (spec model.md 0.1, point 5).
+    Roundings inside the ops (P, expanded keys and values) follow the element type of q: none for f32, to bf16 for bf16. Softmax
+    runs over ascending blocks of `page` keys with a running maximum m: exp(logit - m) is rounded before it multiplies a value, the sum of the
+    unrounded exponentials divides at the end.
   }];
   let dependentDialects = ["::moray::lm::LMDialect"];
   let useDefaultTypePrinterParser = 1;

@@ -36,13 +36,33 @@ static double dot(const float *a, const float *b, int64_t count) {
   return sum;
 }
 
-/// Replaces logits by probabilities, rounded to the type of the rows (spec model.md 0.1, point 5).
-static void softmax(std::vector<double> &logits, Element element) {
-  double max = *std::max_element(logits.begin(), logits.end()), sum = 0;
-  for (double &logit : logits)
-    sum += logit = std::exp(logit - max);
-  for (double &logit : logits)
-    logit = roundTo(logit / sum, element);
+/// Softmax of `logits` times the values, over ascending blocks of `block` keys with a running maximum. The exponentials
+/// that multiply the values are rounded to the type of the rows; their sum, which divides at the end, is not (op
+/// description of mla.attention).
+template <typename ValueOf>
+static std::vector<double> attend(const std::vector<double> &logits, int64_t block, Element element, int64_t width,
+                                  ValueOf valueOf) {
+  std::vector<double> context(width);
+  double max = -INFINITY, sum = 0;
+  int64_t keys = static_cast<int64_t>(logits.size());
+  for (int64_t first = 0; first < keys; first += block) {
+    int64_t end = std::min(keys, first + block);
+    double newMax = std::max(max, *std::max_element(logits.begin() + first, logits.begin() + end));
+    double factor = std::exp(max - newMax);
+    max = newMax;
+    sum *= factor;
+    for (double &c : context)
+      c *= factor;
+    for (int64_t s = first; s < end; ++s) {
+      double p = std::exp(logits[s] - max), rounded = roundTo(p, element);
+      sum += p;
+      for (int64_t i = 0; i < width; ++i)
+        context[i] += rounded * valueOf(s)[i];
+    }
+  }
+  for (double &c : context)
+    c /= sum;
+  return context;
 }
 
 /// Keys and values of positions [0, count) of a sequence: latent x kv_b, [count, heads (nope + value)].
@@ -71,19 +91,16 @@ Tensor moray::reference::attention(const Tensor &query, const LayerCache &cache,
       expanded = expand(cache, rows, sequence, rows.ctxLen[sequence], kvB, activation, query.element);
     for (int64_t head = 0; head < shape.heads; ++head) {
       const float *q = query.row(t) + head * queryDim;
-      std::vector<double> weights(keys);
+      std::vector<double> logits(keys);
       for (int64_t s = 0; s < keys; ++s) {
         const float *keyRope = cache.cache->slot(cache.layer, rows, sequence, s) + latent;
-        weights[s] = shape.scale *
-                     (dot(q, expanded.row(s) + head * expandedDim, shape.nope) + dot(q + shape.nope, keyRope, rope));
+        logits[s] = shape.scale *
+                    (dot(q, expanded.row(s) + head * expandedDim, shape.nope) + dot(q + shape.nope, keyRope, rope));
       }
-      softmax(weights, query.element);
-      for (int64_t i = 0; i < shape.value; ++i) {
-        double sum = 0;
-        for (int64_t s = 0; s < keys; ++s)
-          sum += weights[s] * expanded.row(s)[head * expandedDim + shape.nope + i];
-        out.row(t)[head * shape.value + i] = roundTo(sum, result);
-      }
+      auto value = [&](int64_t s) { return expanded.row(s) + head * expandedDim + shape.nope; };
+      std::vector<double> context = attend(logits, cache.cache->page, query.element, shape.value, value);
+      for (int64_t i = 0; i < shape.value; ++i)
+        out.row(t)[head * shape.value + i] = roundTo(context[i], result);
     }
   }
   return out;
@@ -111,18 +128,14 @@ Tensor moray::reference::latentAttention(const Tensor &absorbed, const Tensor &q
   for (int64_t t = 0; t < rows.decodeRows; ++t)
     for (int64_t head = 0; head < shape.heads; ++head) {
       const float *queryRope = query.row(t) + (head + 1) * queryDim - rope;
-      std::vector<double> weights(rows.positions[t] + 1);
+      std::vector<double> logits(rows.positions[t] + 1);
       auto key = [&](int64_t s) { return cache.cache->slot(cache.layer, rows, rows.rowSeq[t], s); };
-      for (size_t s = 0; s < weights.size(); ++s)
-        weights[s] = shape.scale *
-                     (dot(absorbed.row(t) + head * latent, key(s), latent) + dot(queryRope, key(s) + latent, rope));
-      softmax(weights, query.element);
-      std::vector<double> sums(latent);
-      for (size_t s = 0; s < weights.size(); ++s)
-        for (int64_t c = 0; c < latent; ++c)
-          sums[c] += weights[s] * key(s)[c];
+      for (size_t s = 0; s < logits.size(); ++s)
+        logits[s] = shape.scale *
+                    (dot(absorbed.row(t) + head * latent, key(s), latent) + dot(queryRope, key(s) + latent, rope));
+      std::vector<double> context = attend(logits, cache.cache->page, query.element, latent, key);
       for (int64_t c = 0; c < latent; ++c)
-        out.row(t)[head * latent + c] = roundTo(sums[c], result);
+        out.row(t)[head * latent + c] = roundTo(context[c], result);
     }
   return out;
 }
