@@ -12,7 +12,7 @@
 
 // Weights are widened through halves, partial sums start with a product, totals take the block scale.
 // MLIR-LABEL: llvm.func @gemm_
-// MLIR:         arith.extsi {{.*}} : vector<16xi8> to vector<16xi16>
+// MLIR:         arith.extsi {{.*}} : vector<32xi8> to vector<32xi16>
 // MLIR:         arith.extf {{.*}} : vector<16xf16> to vector<16xf32>
 // MLIR:         arith.mulf {{.*}} : vector<16xf32>
 // MLIR:         llvm.intr.fma

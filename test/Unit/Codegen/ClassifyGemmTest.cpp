@@ -36,7 +36,8 @@ TEST_F(ClassifyGemm, ScaledLinearWithSwiglu) {
   auto spec = classifyText(R"(
     cmd.kernel @k gemm over rows {
     ^bb0(%x: tensor<?x256xbf16>, %w: tensor<328x256xf8E4M3FN>, %s: tensor<3x2xf32>):
-      %0 = lm.scaled_linear %x, %w scales %s : (tensor<?x256xbf16>, tensor<328x256xf8E4M3FN>, tensor<3x2xf32>) -> tensor<?x328xbf16>
+      %0 = lm.scaled_linear %x, %w scales %s
+          : (tensor<?x256xbf16>, tensor<328x256xf8E4M3FN>, tensor<3x2xf32>) -> tensor<?x328xbf16>
       %g = lm.slice %0[0] : tensor<?x328xbf16> -> tensor<?x200xbf16>
       %u = lm.slice %0[128] : tensor<?x328xbf16> -> tensor<?x200xbf16>
       %1 = lm.swiglu %g, %u : tensor<?x200xbf16>, tensor<?x200xbf16> -> tensor<?x200xbf16>
@@ -69,8 +70,11 @@ TEST_F(ClassifyGemm, LogitsOfGatheredRows) {
 TEST_F(ClassifyGemm, GroupedLinear) {
   auto spec = classifyText(R"(
     cmd.kernel @k grouped_gemm over slots of 4 {
-    ^bb0(%x: tensor<?x256xf8E4M3FN>, %xs: tensor<?x2xf32>, %t: tensor<?xi32>, %o: tensor<17xi32>, %w: tensor<16x192x256xf8E4M3FN>, %s: tensor<16x2x2xf32>):
-      %0 = moe.grouped_linear %x by %xs rows %t, %o, %w scales %s : (tensor<?x256xf8E4M3FN>, tensor<?x2xf32>, tensor<?xi32>, tensor<17xi32>, tensor<16x192x256xf8E4M3FN>, tensor<16x2x2xf32>) -> tensor<?x192xbf16>
+    ^bb0(%x: tensor<?x256xf8E4M3FN>, %xs: tensor<?x2xf32>, %t: tensor<?xi32>, %o: tensor<17xi32>,
+         %w: tensor<16x192x256xf8E4M3FN>, %s: tensor<16x2x2xf32>):
+      %0 = moe.grouped_linear %x by %xs rows %t, %o, %w scales %s
+          : (tensor<?x256xf8E4M3FN>, tensor<?x2xf32>, tensor<?xi32>, tensor<17xi32>, tensor<16x192x256xf8E4M3FN>,
+             tensor<16x2x2xf32>) -> tensor<?x192xbf16>
       lm.yield %0 : tensor<?x192xbf16>
     })");
   ASSERT_TRUE(bool(spec)) << llvm::toString(spec.takeError());
