@@ -13,6 +13,8 @@ using namespace mlir;
 using namespace moray::codegen;
 using Values = VectorBuilder::Values;
 
+constexpr int64_t kRowBlock = 16; // weight rows of absorb_query that are added before the sums move on
+
 /// Rows of the decode range that one pass works on.
 static unsigned rowTile(const Target &target) { return tileRows(target); }
 
@@ -24,7 +26,7 @@ LaunchPlan moray::codegen::planAbsorb(const AttentionBody &spec, const Target &t
   unsigned tile = rowTile(target);
   // No decode rows: no tasks.
   SizeExpr tasks = SizeExpr::min(SizeExpr(spec.heads), SizeExpr(Symbol::DecodeRows) * spec.heads);
-  return {tasks, SizeExpr(tile * sourceWidth(spec) * 4), "tile=" + std::to_string(tile)};
+  return {tasks, SizeExpr(tile * (sourceWidth(spec) + padTile(spec.latent)) * 4), "tile=" + std::to_string(tile)};
 }
 
 /// Calls `body(first, rows)` for tiles of decode rows: full tiles of `tile` rows, then single ones.
@@ -41,8 +43,11 @@ struct AbsorbEmitter {
   VectorBuilder &b;
   Value head;
   Panel source;
+  Panel sums; // AbsorbQuery: f32 [tile][c]
   AbsorbEmitter(const AttentionBody &spec, VectorBuilder &b)
-      : spec(spec), b(b), head(b.task()), source{b.scratch(), int64_t(4 * sourceWidth(spec))} {}
+      : spec(spec), b(b), head(b.task()), source{b.scratch(), int64_t(4 * sourceWidth(spec))},
+        sums{b.at(b.scratch(), int64_t(4 * rowTile(b.target) * sourceWidth(spec))), int64_t(4 * padTile(spec.latent))} {
+  }
 
   /// Rows [first, first + rows) of the head's part of the source as f32 in scratch.
   void loadSource(Value first, unsigned rows, uint64_t partWidth, uint64_t count) {
@@ -59,71 +64,111 @@ struct AbsorbEmitter {
     return b.at(b.operand(spec.outArg), b.mul(part, int64_t(partWidth * byteWidth(spec.out))));
   }
   void query(Value first, unsigned rows);
-  void queryColumns(Value first, unsigned rows, Value column, unsigned lanes, unsigned live);
+  void prefetchRow(Value row, Value last, Value column, unsigned count);
+  void queryColumns(Value n, unsigned rows, Value column, unsigned lanes);
+  void valueRows(Value first, unsigned rows, Value v, unsigned group, unsigned live);
   void value(Value first, unsigned rows);
 };
 } // namespace
 
-/// Columns [column, column + lanes) of q~; they lie in one block of 128, `live` of them exist.
-void AbsorbEmitter::queryColumns(Value first, unsigned rows, Value column, unsigned lanes, unsigned live) {
-  Value firstRow = b.mul(head, int64_t(spec.headRows()));
-  int64_t pitch = (spec.latent * byteWidth(spec.w) + 63) / 64 * 64;
-  Values sums = b.forLoop(0, b.c64(spec.nope), 1, Values(rows, b.f(0.0f, lanes)), [&](Value n, ValueRange carried) {
-    Value row = b.add(firstRow, n);
-    // The columns of the rows that come: too far apart for the hardware to foresee.
-    b.prefetch(
-        b.at(b.at(b.operand(spec.wArg), b.mul(b.add(row, 16), pitch)), b.mul(column, int64_t(byteWidth(spec.w)))));
+/// Fetches `count` elements of a row of kv_b ahead of use; the row is at most the head's last one of its half.
+void AbsorbEmitter::prefetchRow(Value row, Value last, Value column, unsigned count) {
+  int64_t bytes = byteWidth(spec.w), pitch = (spec.latent * bytes + 63) / 64 * 64;
+  Value from = b.at(b.at(b.operand(spec.wArg), b.mul(b.minu(row, last), pitch)), b.mul(column, bytes));
+  for (int64_t line = 0; line < count * bytes; line += 64)
+    b.prefetch(b.at(from, line));
+}
+
+/// Adds weight rows [n, n + kRowBlock) to columns [column, column + lanes) of the sums; the columns lie in one block of
+/// 128.
+void AbsorbEmitter::queryColumns(Value n, unsigned rows, Value column, unsigned lanes) {
+  auto type = VectorBuilder::vec(lanes, b.f32);
+  Value firstRow = b.mul(head, int64_t(spec.headRows())), end = b.minu(b.add(n, kRowBlock), int64_t(spec.nope));
+  Value last = b.add(firstRow, int64_t(spec.nope - 1));
+  Values init;
+  for (unsigned i = 0; i < rows; ++i)
+    init.push_back(b.load(type, b.at(sums.at(b, b.c64(i), 0), b.shl(column, 2))));
+  Values done = b.forLoop(n, end, b.c64(1), init, [&](Value k, ValueRange carried) {
+    Value row = b.add(firstRow, k);
+    prefetchRow(b.add(row, kRowBlock), last, column, lanes);
     Value w = loadWeight(b, spec, row, column, lanes);
     Values next;
-    for (unsigned i = 0; i < rows; ++i)
-      next.push_back(b.fma(b.splat(b.load(b.f32, b.at(source.at(b, b.c64(i), 0), b.shl(n, 2))), lanes), w, carried[i]));
+    for (unsigned i = 0; i < rows; ++i) {
+      Value q = b.load(b.f32, b.at(source.at(b, b.c64(i), 0), b.shl(k, 2)));
+      next.push_back(b.fma(b.splat(q, lanes), w, carried[i]));
+    }
     return next;
   });
   for (unsigned i = 0; i < rows; ++i)
-    storePiece(b, spec.out, sums[i],
-               b.at(result(b.add(first, i), spec.latent), b.mul(column, int64_t(byteWidth(spec.out)))), live);
+    b.store(done[i], b.at(sums.at(b, b.c64(i), 0), b.shl(column, 2)));
 }
 
+/// Weight rows go by in blocks, so that memory is read in order; the sums of all columns wait in the first-level cache.
 void AbsorbEmitter::query(Value first, unsigned rows) {
   loadSource(first, rows, spec.nope + spec.rope, spec.nope);
   unsigned lanes = b.target.floatLanes * (rows == 1 ? 8 : 4);
-  uint64_t full = spec.latent / lanes * lanes;
-  if (full)
-    b.forLoop(0, b.c64(full), lanes, [&](Value column) { queryColumns(first, rows, column, lanes, lanes); });
-  for (uint64_t column = full; column < spec.latent; column += kTile)
-    queryColumns(first, rows, b.c64(column), kTile, std::min<uint64_t>(kTile, spec.latent - column));
+  uint64_t columns = padTile(spec.latent), full = columns / lanes * lanes;
+  for (unsigned i = 0; i < rows; ++i)
+    b.forLoop(0, b.c64(columns), kTile,
+              [&](Value c) { b.store(b.f(0.0f, kTile), b.at(sums.at(b, b.c64(i), 0), b.shl(c, 2))); });
+  b.forLoop(0, b.c64(spec.nope), kRowBlock, [&](Value n) {
+    if (full)
+      b.forLoop(0, b.c64(full), lanes, [&](Value column) { queryColumns(n, rows, column, lanes); });
+    if (full < columns)
+      b.forLoop(b.c64(full), b.c64(columns), b.c64(kTile), [&](Value column) { queryColumns(n, rows, column, kTile); });
+  });
+  for (unsigned i = 0; i < rows; ++i) {
+    Value to = result(b.add(first, i), spec.latent);
+    auto write = [&](Value column, unsigned live) {
+      Value sum = b.load(VectorBuilder::vec(kTile, b.f32), b.at(sums.at(b, b.c64(i), 0), b.shl(column, 2)));
+      storePiece(b, spec.out, sum, b.at(to, b.mul(column, int64_t(byteWidth(spec.out)))), live);
+    };
+    uint64_t whole = spec.latent / kTile * kTile;
+    if (whole)
+      b.forLoop(0, b.c64(whole), kTile, [&](Value column) { write(column, kTile); });
+    if (whole < spec.latent)
+      write(b.c64(whole), spec.latent - whole);
+  }
+}
+
+/// Dot products of `live` weight rows from v on with the source rows, columns in steps of a cache line of FP8 codes.
+void AbsorbEmitter::valueRows(Value first, unsigned rows, Value v, unsigned group, unsigned live) {
+  Value firstWeight = b.add(b.mul(head, int64_t(spec.headRows())), int64_t(spec.nope));
+  Value last = b.add(firstWeight, int64_t(spec.value - 1));
+  uint64_t columns = padTile(spec.latent);
+  unsigned step = columns % 64 == 0 ? 64 : kTile;
+  Values sums =
+      b.forLoop(0, b.c64(columns), step, Values(rows * group, b.f(0.0f, kTile)), [&](Value c, ValueRange carried) {
+        Values next(carried.begin(), carried.end());
+        for (unsigned g = 0; g < group; ++g) {
+          Value row = b.add(firstWeight, b.add(v, std::min(g, live - 1)));
+          prefetchRow(b.add(row, group), last, c, step);
+          for (unsigned part = 0; part < step; part += kTile) {
+            Value column = b.add(c, part), w = loadWeight16(b, spec, row, column);
+            for (unsigned i = 0; i < rows; ++i) {
+              Value u = b.load(VectorBuilder::vec(kTile, b.f32), b.at(source.at(b, b.c64(i), 0), b.shl(column, 2)));
+              next[i * group + g] = b.fma(u, w, next[i * group + g]);
+            }
+          }
+        }
+        return next;
+      });
+  for (unsigned i = 0; i < rows; ++i) {
+    Value values = b.treeSums(ArrayRef<Value>(sums).slice(i * group, group));
+    storePiece(b, spec.out, values, b.at(result(b.add(first, i), spec.value), b.mul(v, int64_t(byteWidth(spec.out)))),
+               live);
+  }
 }
 
 void AbsorbEmitter::value(Value first, unsigned rows) {
   loadSource(first, rows, spec.latent, spec.latent);
   unsigned group = b.target.vectorRegisters >= 32 ? 8 : 4; // weight rows at once
   group = rows == 1 ? group : group / 2;
-  Value firstWeight = b.add(b.mul(head, int64_t(spec.headRows())), int64_t(spec.nope));
-  auto dots = [&](Value v, unsigned live) {
-    Values sums = b.forLoop(0, b.c64(padTile(spec.latent)), kTile, Values(rows * group, b.f(0.0f, kTile)),
-                            [&](Value c, ValueRange carried) {
-                              Values next(carried.begin(), carried.end());
-                              for (unsigned g = 0; g < group; ++g) {
-                                Value w = loadWeight16(b, spec, b.add(firstWeight, b.add(v, std::min(g, live - 1))), c);
-                                for (unsigned i = 0; i < rows; ++i) {
-                                  Value u = b.load(VectorBuilder::vec(kTile, b.f32),
-                                                   b.at(source.at(b, b.c64(i), 0), b.shl(c, 2)));
-                                  next[i * group + g] = b.fma(u, w, next[i * group + g]);
-                                }
-                              }
-                              return next;
-                            });
-    for (unsigned i = 0; i < rows; ++i) {
-      Value values = b.treeSums(ArrayRef<Value>(sums).slice(i * group, group));
-      storePiece(b, spec.out, values, b.at(result(b.add(first, i), spec.value), b.mul(v, int64_t(byteWidth(spec.out)))),
-                 live);
-    }
-  };
   uint64_t full = spec.value / group * group;
   if (full)
-    b.forLoop(0, b.c64(full), group, [&](Value v) { dots(v, group); });
+    b.forLoop(0, b.c64(full), group, [&](Value v) { valueRows(first, rows, v, group, group); });
   if (full < spec.value)
-    dots(b.c64(full), spec.value - full);
+    valueRows(first, rows, b.c64(full), group, spec.value - full);
 }
 
 void moray::codegen::emitAbsorbQuery(const AttentionBody &spec, VectorBuilder &b) {
