@@ -25,8 +25,8 @@ struct Golden {
 std::map<std::string, Golden> readGolden(const std::string &name);
 
 /// Rows of `width` elements as a guarded operand whose last byte is the last of its page.
-template <typename T> Buffer bufferOf(const std::vector<T> &values, size_t padding = 0) {
-  Buffer buffer(values.size() * sizeof(T) + padding);
+template <typename T> Buffer bufferOf(const std::vector<T> &values) {
+  Buffer buffer(values.size() * sizeof(T), /*exactEnd=*/true);
   if (!values.empty())
     std::memcpy(buffer.data(), values.data(), values.size() * sizeof(T));
   return buffer;
