@@ -30,7 +30,8 @@ TEST_F(MetadataTest, ErrorE3402WithoutFacts) {
 }
 
 TEST_F(MetadataTest, ErrorE3403NamesTheFactThatIsMissing) {
-  std::string message = build("module attributes {lm.model = {vocab = 8 : i64}, lm.numerics = #lm.numerics<ref32, deterministic>} {}");
+  std::string message =
+      build("module attributes {lm.model = {vocab = 8 : i64}, lm.numerics = #lm.numerics<ref32, deterministic>} {}");
   EXPECT_EQ(0u, message.find("E3403")) << message;
 }
 
@@ -42,8 +43,9 @@ TEST_F(MetadataTest, ErrorE3401ForAnUnknownRecipe) {
   // The verifier refuses such a recipe, so the module is built without it.
   module = ModuleOp::create(UnknownLoc::get(&context));
   OpBuilder builder = OpBuilder::atBlockEnd(module->getBody());
-  auto weight = lm::WeightOp::create(builder, builder.getUnknownLoc(), "w", /*per_layer=*/false, StringAttr(), StringAttr(),
-                                     builder.getUnitAttr(), RankedTensorType::get({1, 4}, builder.getF32Type()));
+  auto weight =
+      lm::WeightOp::create(builder, builder.getUnknownLoc(), "w", /*per_layer=*/false, StringAttr(), StringAttr(),
+                           builder.getUnitAttr(), RankedTensorType::get({1, 4}, builder.getF32Type()));
   uint8_t bytes[16];
   std::string message = llvm::toString(WeightRows(*module, source, 0).read(weight, 0, 0, 1, bytes));
   EXPECT_EQ(0u, message.find("E3401: weight @w")) << message;
