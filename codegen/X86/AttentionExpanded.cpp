@@ -63,12 +63,15 @@ private:
 
   Panel panel(uint64_t offset, uint64_t width) { return {b.at(b.scratch(), int64_t(offset)), int64_t(4 * width)}; }
   Value rounded(Value v) { return spec.round ? b.quantiseBf16(v) : v; }
+  /// A number of keys rounded up to whole tiles.
+  Value endOfTiles(Value keys) { return b.mul(b.ceilDiv(keys, kTile), int64_t(kTile)); }
   void loadWeights();
   void clearState();
   void loadLatents(Value block, Value validKeys);
   void quantiseLatent(Value row);
   void loadRopeKeys(Value block, Value validKeys);
-  void expandKeys();
+  void clearPanel(const Panel &panel, uint64_t rows);
+  void expandKeys(Value keyEnd);
   void attendTile(Value firstRow, Value firstKey);
   Value reduce(Values pieces, llvm::function_ref<Value(Value, Value)> join);
   Value softmaxRow(unsigned i, Value firstRow, Value firstKey);
@@ -107,6 +110,10 @@ void ExpandedEmitter::clearState() {
   });
 }
 
+void ExpandedEmitter::clearPanel(const Panel &panel, uint64_t rows) {
+  b.forLoop(0, b.c64(rows * panel.pitch), 4 * kTile, [&](Value i) { b.store(b.f(0.0f, kTile), b.at(panel.base, i)); });
+}
+
 /// Groups of 128 of a latent become dec(code) * scale (spec fp8.md 4 and 6).
 void ExpandedEmitter::quantiseLatent(Value row) {
   forBlocks(b, layout.c, [&](Value base, unsigned blockCount) {
@@ -129,7 +136,7 @@ void ExpandedEmitter::quantiseLatent(Value row) {
 /// Latents of the block as f32. Keys that do not exist repeat the last one: they are masked later but must be finite.
 void ExpandedEmitter::loadLatents(Value block, Value validKeys) {
   int64_t tokenBytes = spec.cacheWidth() * byteWidth(spec.cache);
-  b.forLoop(0, b.c64(page), 1, [&](Value key) {
+  b.forLoop(0, endOfTiles(validKeys), 1, [&](Value key) {
     Value token = b.at(block, b.mul(b.minu(key, b.sub(validKeys, 1)), tokenBytes)), row = latents.at(b, key, 0);
     widenRow(b, spec.cache, token, row, spec.latent);
     if (spec.activation >= AttentionBody::Quantised)
@@ -145,7 +152,7 @@ void ExpandedEmitter::loadLatents(Value block, Value validKeys) {
 /// Rotated keys, transposed, below the expanded keys.
 void ExpandedEmitter::loadRopeKeys(Value block, Value validKeys) {
   int64_t bytes = byteWidth(spec.cache), tokenBytes = spec.cacheWidth() * bytes;
-  b.forLoop(0, b.c64(page), kTile, [&](Value key) {
+  b.forLoop(0, endOfTiles(validKeys), kTile, [&](Value key) {
     for (uint64_t r = 0; r < spec.rope; r += kTile) {
       unsigned live = std::min<uint64_t>(kTile, spec.rope - r);
       Values lanes;
@@ -161,9 +168,9 @@ void ExpandedEmitter::loadRopeKeys(Value block, Value validKeys) {
   });
 }
 
-/// Keys (row-major, then transposed) and values of the block.
-void ExpandedEmitter::expandKeys() {
-  b.forLoop(0, b.c64(page), tile, [&](Value key) {
+/// Keys (row-major, then transposed) and values of the block, for keys [0, keyEnd).
+void ExpandedEmitter::expandKeys(Value keyEnd) {
+  b.forLoop(0, keyEnd, tile, [&](Value key) {
     Panel left{latents.at(b, key, 0), latents.pitch};
     auto zero = [&](unsigned, Value, unsigned lanes) { return b.f(0.0f, lanes); };
     panelProduct(b, left, weights, layout.c, tile, layout.n, zero, [&](unsigned i, Value column, Value sum) {
@@ -173,7 +180,7 @@ void ExpandedEmitter::expandKeys() {
         b, left, {b.at(weights.base, int64_t(4 * layout.n)), weights.pitch}, layout.c, tile, layout.v, zero,
         [&](unsigned i, Value column, Value sum) { b.store(rounded(sum), values.at(b, b.add(key, i), column)); });
   });
-  b.forLoop(0, b.c64(page), kTile, [&](Value key) {
+  b.forLoop(0, keyEnd, kTile, [&](Value key) {
     b.forLoop(0, b.c64(layout.n), kTile, [&](Value n) {
       Values lanes;
       for (unsigned i = 0; i < kTile; ++i)
@@ -285,13 +292,16 @@ void ExpandedEmitter::emit() {
     firstPosition = loadIndex(b, spec.rowsArg, begin), lastPosition = loadIndex(b, spec.rowsArg, b.sub(end, 1));
     loadWeights();
     clearState();
+    // What a short last block leaves unwritten meets probabilities of zero: it must be finite.
+    clearPanel(keysT, layout.n + layout.r);
+    clearPanel(values, page);
     b.forLoop(0, b.add(b.divu(lastPosition, page), 1), 1, [&](Value blockIndex) {
       Value firstKey = b.mul(blockIndex, page);
       Value validKeys = b.minu(b.sub(b.add(lastPosition, 1), firstKey), page);
       Value block = cacheBlock(b, spec, sequence, blockIndex);
       loadLatents(block, validKeys);
       loadRopeKeys(block, validKeys);
-      expandKeys();
+      expandKeys(endOfTiles(validKeys));
       // Rows before the block see none of its keys.
       Value firstRow = b.sub(b.maxu(firstKey, firstPosition), firstPosition);
       b.forLoop(firstRow, count, b.c64(tile), [&](Value row) { attendTile(row, firstKey); });
