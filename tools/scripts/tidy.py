@@ -57,7 +57,9 @@ class Tidy:
         self.files = self.listFiles()
 
     def listFiles(self):
-        """Tracked files and new ones that git does not ignore; without git, everything outside build/."""
+        """Tracked files and new ones that git does not ignore; where the tree is no checkout of its own, everything outside build/."""
+        if not os.path.exists(os.path.join(self.root, ".git")):
+            return sorted(self.walk())
         command = ["git", "-C", self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         names = result.stdout.decode().split("\0") if result.returncode == 0 else self.walk()

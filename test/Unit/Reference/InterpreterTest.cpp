@@ -11,7 +11,8 @@ using namespace moray::reference;
 
 namespace {
 constexpr const char *kModule = R"mlir(
-lm.program @sample(%logits: tensor<?x8xf32>, %params: tensor<?x24xui8>) -> tensor<?xi32> attributes {lm.kind = #lm<program_kind sample>} {
+lm.program @sample(%logits: tensor<?x8xf32>, %params: tensor<?x24xui8>) -> tensor<?xi32>
+    attributes {lm.kind = #lm<program_kind sample>} {
   %t = lm.kernel sampling over outs (%logits, %params : tensor<?x8xf32>, tensor<?x24xui8>) -> tensor<?xi32> {
   ^bb0(%a: tensor<?x8xf32>, %b: tensor<?x24xui8>):
     %0 = lm.sample %a, %b : tensor<?x8xf32>, tensor<?x24xui8> -> tensor<?xi32>
@@ -24,14 +25,16 @@ cmd.kernel @score_0 sampling over outs {
   %0 = lm.log_prob %a, %b : tensor<?x8xf32>, tensor<?xi32> -> tensor<?xf32>
   lm.yield %0 : tensor<?xf32>
 }
-lm.program @score(%logits: tensor<?x8xf32>, %targets: tensor<?xi32>) -> tensor<?xf32> attributes {lm.kind = #lm<program_kind score>} {
+lm.program @score(%logits: tensor<?x8xf32>, %targets: tensor<?xi32>) -> tensor<?xf32>
+    attributes {lm.kind = #lm<program_kind score>} {
   %p = cmd.invoke @score_0(%logits, %targets) : (tensor<?x8xf32>, tensor<?xi32>) -> tensor<?xf32>
   lm.return %p : tensor<?xf32>
 }
 )mlir";
 
 constexpr const char *kUnknown = R"mlir(
-lm.program @score(%logits: tensor<?x8xf32>, %targets: tensor<?xi32>) -> tensor<?xf32> attributes {lm.kind = #lm<program_kind score>} {
+lm.program @score(%logits: tensor<?x8xf32>, %targets: tensor<?xi32>) -> tensor<?xf32>
+    attributes {lm.kind = #lm<program_kind score>} {
   %p = builtin.unrealized_conversion_cast %logits : tensor<?x8xf32> to tensor<?xf32>
   lm.return %p : tensor<?xf32>
 }
