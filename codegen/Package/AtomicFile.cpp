@@ -5,8 +5,10 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Signals.h"
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <iterator>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -19,10 +21,38 @@ static llvm::Error ioError(const char *code, const std::string &what, const std:
                                  std::strerror(errno));
 }
 
+static std::string directoryOf(const std::string &path) {
+  llvm::StringRef parent = llvm::sys::path::parent_path(path);
+  return parent.empty() ? "." : parent.str();
+}
+
+void moray::codegen::keepIgnoredSignals() {
+  const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT};
+  struct sigaction before[std::size(signals)];
+  for (size_t i = 0; i < std::size(signals); ++i)
+    sigaction(signals[i], nullptr, &before[i]);
+  llvm::sys::SetInterruptFunction(nullptr); // changes nothing, but makes LLVM install its handlers
+  for (size_t i = 0; i < std::size(signals); ++i)
+    if (before[i].sa_handler == SIG_IGN)
+      sigaction(signals[i], &before[i], nullptr);
+}
+
+llvm::Error AtomicFile::check(const std::string &path) {
+  struct stat old;
+  if (stat(path.c_str(), &old) == 0 && !S_ISREG(old.st_mode))
+    return llvm::createStringError(llvm::errc::invalid_argument,
+                                   "E3411: '%s' is %s, expected a file that may be replaced: choose another -o",
+                                   path.c_str(), S_ISDIR(old.st_mode) ? "a directory" : "a device or a pipe");
+  std::string directory = directoryOf(path);
+  if (access(directory.c_str(), W_OK | X_OK) != 0)
+    return ioError("E3411", "write to directory", directory);
+  return llvm::Error::success();
+}
+
 llvm::Expected<AtomicFile> AtomicFile::create(const std::string &path, uint64_t bytes) {
-  std::string directory = llvm::sys::path::parent_path(path).str();
-  if (directory.empty())
-    directory = ".";
+  if (llvm::Error problem = check(path))
+    return std::move(problem);
+  std::string directory = directoryOf(path);
   struct statvfs space;
   if (statvfs(directory.c_str(), &space) != 0)
     return ioError("E3411", "write to directory", directory);
@@ -37,6 +67,7 @@ llvm::Expected<AtomicFile> AtomicFile::create(const std::string &path, uint64_t 
   int descriptor = mkostemp(temporary.data(), O_CLOEXEC);
   if (descriptor < 0)
     return ioError("E3411", "create a file beside", path);
+  keepIgnoredSignals();
   llvm::sys::RemoveFileOnSignal(temporary);
   return AtomicFile(path, std::move(temporary), descriptor);
 }
@@ -78,8 +109,7 @@ llvm::Error AtomicFile::commit(uint64_t size) {
     return fail("rename to");
   llvm::sys::DontRemoveFileOnSignal(temporary);
   close(std::exchange(descriptor, -1));
-  std::string directory = llvm::sys::path::parent_path(path).str();
-  int folder = open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int folder = open(directoryOf(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder >= 0) {
     fsync(folder);
     close(folder);

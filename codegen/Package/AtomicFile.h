@@ -11,10 +11,18 @@
 
 namespace moray::codegen {
 
+/// LLVM's first handler of signals replaces what a process does on each of them. Those that are ignored when this is
+/// called (nohup does so) stay ignored; otherwise they would remove the temporary file of a compilation that goes on.
+/// Has an effect only before other code makes LLVM install its handlers.
+void keepIgnoredSignals();
+
 class AtomicFile {
 public:
-  /// Fails when the directory does not exist, cannot be written, or has less than `bytes` free (E3411, E3412). While
-  /// the object lives, SIGINT, SIGTERM and SIGHUP remove the temporary file before they end the process.
+  /// Fails when `path` names a directory or a device, or when its directory does not exist or cannot be written
+  /// (E3411). For callers who have much to do before they create the file.
+  static llvm::Error check(const std::string &path);
+  /// Fails when check() does, or when the directory has less than `bytes` free (E3412). While the object lives, SIGINT,
+  /// SIGTERM and SIGHUP remove the temporary file before they end the process, unless they are ignored (nohup).
   static llvm::Expected<AtomicFile> create(const std::string &path, uint64_t bytes);
   AtomicFile(AtomicFile &&other);
   AtomicFile(const AtomicFile &) = delete;

@@ -1,6 +1,7 @@
 // A file that appears whole or not at all: contents, clean-up without commit, errors E3411 and E3412.
 #include "codegen/Package/AtomicFile.h"
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <gtest/gtest.h>
@@ -44,9 +45,7 @@ TEST_F(AtomicFileTest, WithoutCommitNothingIsLeft) {
 
 TEST_F(AtomicFileTest, KeepsTheOldFileUntilCommit) {
   std::ofstream(path) << "old";
-  {
-    AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16));
-  }
+  { AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16)); }
   EXPECT_EQ(3u, fs::file_size(path));
 }
 
@@ -62,9 +61,29 @@ TEST_F(AtomicFileTest, ErrorE3412WithoutSpace) {
   EXPECT_EQ(0u, entries());
 }
 
-TEST_F(AtomicFileTest, ErrorE3413WhenTheTargetIsADirectory) {
-  fs::create_directories(fs::path(path) / "inside");
+TEST_F(AtomicFileTest, ErrorE3411WhenTheTargetCannotBeReplaced) {
+  std::string message = text(AtomicFile::check(folder.string()));
+  EXPECT_EQ(0u, message.find("E3411")) << message;
+  EXPECT_NE(std::string::npos, message.find("is a directory")) << message;
+  // Through a link: should the check fail, the link is replaced and not the device, which the machine needs.
+  fs::create_symlink("/dev/null", path);
+  message = text(AtomicFile::create(path, 16).takeError());
+  EXPECT_EQ(0u, message.find("E3411")) << message;
+  EXPECT_NE(std::string::npos, message.find("is a device")) << message;
+  EXPECT_EQ(1u, entries());
+}
+
+TEST_F(AtomicFileTest, IgnoredSignalsStayIgnored) {
+  auto before = std::signal(SIGHUP, SIG_IGN); // as nohup does
   AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16));
+  ::raise(SIGHUP);
+  EXPECT_EQ("", text(file.commit(1)));
+  std::signal(SIGHUP, before);
+}
+
+TEST_F(AtomicFileTest, ErrorE3413WhenTheTargetBecomesADirectory) {
+  AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16));
+  fs::create_directories(fs::path(path) / "inside");
   std::string message = text(file.commit(1));
   EXPECT_EQ(0u, message.find("E3413")) << message;
 }
