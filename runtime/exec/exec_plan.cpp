@@ -41,7 +41,9 @@ static bool artifactHasLevel(const Artifact &artifact, CpuLevel level) {
 static Status forceLevel(const Artifact &artifact, const char *name, CpuLevel &level) {
   MORAY_TRY(parseCpuLevel(name, level));
   if (!artifactHasLevel(artifact, level))
-    return fail(kE4022, "the artifact has no kernels for CPU level %s; compile it with --target=cpu:%s", name, name);
+    return fail(kE4022,
+                "the artifact has no kernels for CPU level %s; compile it with this level, or force another or none",
+                name);
   if (!hasCpuLevel(level))
     return fail(kE4022, "this machine cannot execute CPU level %s; force a lower level or none", name);
   return {};

@@ -21,16 +21,26 @@ int fail(const char *code, const std::string &message, const std::string &fix, i
   return exitCode;
 }
 
+// Reading from a stream that was closed finds its end, writing to stdout fails, messages vanish.
+static void openStandardStreams() {
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (fcntl(stream, F_GETFD) < 0 && errno == EBADF)
+      (void)open("/dev/null", stream == STDERR_FILENO ? O_WRONLY : O_RDONLY); // takes the lowest free number
+}
+
 bool parseArguments(CLI::App &app, int argc, char **argv, int &exitCode) {
+  openStandardStreams();
   try {
     app.parse(argc, argv);
     return true;
   } catch (const CLI::ParseError &error) {
     exitCode = kExitOk;
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
       app.exit(error); // prints help or version on stdout
-    else
+      exitCode = flushOut();
+    } else {
       exitCode = fail("E1001", error.what(), "see " + app.get_name() + " --help", kExitUsage);
+    }
     return false;
   }
 }
@@ -90,8 +100,30 @@ void installSignalHandlers() {
 
 bool interrupted() { return interruptCount != 0; }
 
-bool writeOut(const char *text, size_t bytes) {
-  return std::fwrite(text, 1, bytes, stdout) == bytes && std::fflush(stdout) == 0;
+int writeOut(const char *text, size_t bytes) {
+  errno = 0;
+  std::fwrite(text, 1, bytes, stdout); // a failure shows in the stream's state
+  return flushOut();
+}
+
+int flushOut() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout))
+    return kExitOk;
+  if (errno == EPIPE)
+    return kExitClosedPipe;
+  return fail("E1003", std::string("cannot write the result to stdout: ") + std::strerror(errno ? errno : EIO),
+              "check the free space where it goes", kExitResources);
+}
+
+CLI::Validator wholeNumber() {
+  return CLI::Validator(
+      [](std::string &text) {
+        errno = 0;
+        std::strtoull(text.c_str(), nullptr, 0);
+        bool valid = errno == 0 && !text.empty() && text[0] >= '0' && text[0] <= '9';
+        return valid ? std::string() : "Value " + text + " not in range 0 to 18446744073709551615";
+      },
+      "");
 }
 
 } // namespace moray::tools

@@ -19,13 +19,15 @@ enum ExitCode {
   kExitRank = 9,
   kExitInternal = 70,
   kExitInterrupted = 130, // 128 + SIGINT
+  kExitClosedPipe = 141,  // 128 + SIGPIPE: the reader of the output left
 };
 
 /// Prints `error[CODE]: message` and, unless empty, `  fix: fix` on stderr; returns `exitCode` for `return fail(...)`.
 int fail(const char *code, const std::string &message, const std::string &fix, int exitCode);
 
 /// Parses the arguments. Returns true when the tool shall go on; otherwise `exitCode` is 0 (help or version was printed
-/// on stdout) or kExitUsage (error[E1001] was printed).
+/// on stdout) or kExitUsage (error[E1001] was printed). Before that it opens /dev/null for each standard stream that is
+/// closed, so that no file of ours takes its number and is read as the prompt or written as a message.
 bool parseArguments(CLI::App &app, int argc, char **argv, int &exitCode);
 
 /// Parses "1,2,3" into token ids. Returns false and prints error[E1004] unless every item is a number in [0, 2^31).
@@ -39,7 +41,13 @@ bool readFile(const std::string &path, std::string &content);
 void installSignalHandlers();
 bool interrupted();
 
-/// Writes to stdout and flushes. Returns false once the reader has gone away.
-bool writeOut(const char *text, size_t bytes);
+/// Writes to stdout and flushes. Returns kExitOk, kExitClosedPipe once the reader has gone away, or kExitResources when
+/// the result cannot be written for another reason (error[E1003] was printed).
+int writeOut(const char *text, size_t bytes);
+/// The same for what was printed on stdout so far: the end of every tool that uses printf.
+int flushOut();
+
+/// A check for options: digits of a number below 2^64, and no sign (CLI11 wraps -1 and cuts what is too large).
+CLI::Validator wholeNumber();
 
 } // namespace moray::tools

@@ -5,25 +5,31 @@
 
 using namespace moray::tools;
 
+static constexpr uint32_t kMostTokens = 1u << 24; // longer than any context; sums of a few stay far below 2^32
+
 static void addFlags(CLI::App &app, BenchOptions &options) {
   app.add_option("MODEL", options.model, "compiled artifact (.moray)")->required();
   app.add_option("-p,--n-prompt", options.prompts, "prompt tokens, a list; 0 leaves the test out (default 512)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::Range(0u, kMostTokens));
   app.add_option("-n,--n-gen", options.generates, "tokens to generate, a list; 0 leaves the test out (default 128)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::Range(0u, kMostTokens));
   app.add_option("-b,--batch", options.batches, "sequences at once, a list (default 1)")
       ->delimiter(',')
       ->check(CLI::Range(1u, 1024u));
   app.add_option("-d,--depth", options.depths, "tokens in the cache before the test starts, a list (default 0)")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->check(CLI::Range(0u, kMostTokens));
   app.add_option("-r,--repetitions", options.repetitions, "measurements of each test (default 5)")
       ->check(CLI::Range(1u, 1000u));
   app.add_option("-t,--threads", options.threads, "worker threads (default: one per available CPU)")
-      ->check(CLI::Range(1u, 4096u));
+      ->check(CLI::Range(1u, 1024u));
   app.add_option("--chunk", options.chunk, "most prompt tokens of one step (default 512)")
       ->check(CLI::Range(1u, 1u << 20));
   app.add_option("--cpu-level", options.cpuLevel, "auto, x86-64-v3, avx512 or amx");
-  app.add_option("--random-weights", options.seed, "fill the weights of a --weights=none artifact from this seed");
+  app.add_option("--random-weights", options.seed, "fill the weights of a --weights=none artifact from this seed")
+      ->check(wholeNumber());
   app.add_flag("--profile", options.profile, "time of each kernel on stderr (costs a clock read per launch)");
   app.add_option("-o,--output", options.output, "md or json (default md)")->check(CLI::IsMember({"md", "json"}));
   app.set_version_flag("--version", std::string("moray-bench ") + moray_runtime_version());
@@ -50,6 +56,8 @@ static int run(const BenchOptions &options) {
       return code;
   }
   (options.output == "json" ? printJson : printMarkdown)(options, model, engine, machine, results);
+  if (int code = flushOut())
+    return code;
   return options.profile ? printProfile(model, engine) : kExitOk;
 }
 

@@ -2,6 +2,7 @@
 #include "moray-compile/Driver.h"
 
 #include "codegen/Compiler.h"
+#include "codegen/Package/AtomicFile.h"
 #include "common/cli.h"
 #include "common/progress.h"
 #include "common/runtime_handles.h"
@@ -38,6 +39,7 @@ private:
   int package();
   int checkArtifact();
   int dump(Phase phase);
+  int printModule(const std::string &path);
   int finish();
   void report(Phase phase);
   bool usesPowerScales() const { return model.config.quantization && model.config.quantization->ue8m0; }
@@ -77,14 +79,24 @@ int Compilation::dump(Phase phase) {
     return kExitOk;
   std::string path = request.dumpDirectory + "/" + std::to_string(static_cast<int>(phase)) + "-" +
                      stringifyPhase(phase).str() + ".mlir";
-  std::error_code failure = llvm::sys::fs::create_directories(request.dumpDirectory);
+  (void)llvm::sys::fs::create_directories(request.dumpDirectory); // a failure shows when the file is opened
+  return printModule(path);
+}
+
+// Writes the IR to a file, or to stdout ("-").
+int Compilation::printModule(const std::string &path) {
+  std::error_code failure;
+  llvm::raw_fd_ostream stream(path, failure);
   if (!failure) {
-    llvm::raw_fd_ostream stream(path, failure);
-    if (!failure)
-      model.module->print(stream);
+    model.module->print(stream);
+    stream.flush();
+    failure = stream.error();
+    stream.clear_error(); // reported here; the destructor would end the process
   }
+  if (failure == std::errc::broken_pipe)
+    return kExitClosedPipe;
   return failure ? tools::fail("E1003", "cannot write '" + path + "': " + failure.message(),
-                               "check the folder and its rights", kExitResources)
+                               "check the folder, its rights and the free space", kExitResources)
                  : int(kExitOk);
 }
 
@@ -159,15 +171,8 @@ int Compilation::checkArtifact() {
 int Compilation::finish() {
   for (const auto &[text, count] : warnings.all())
     std::fprintf(stderr, count > 1 ? "warning: %s (%u times)\n" : "warning: %s\n", text.c_str(), count);
-  if (request.lastPhase < Phase::Codegen) {
-    std::error_code failure;
-    llvm::raw_fd_ostream stream(request.output.empty() ? "-" : request.output, failure);
-    if (failure)
-      return tools::fail("E1003", "cannot write '" + request.output + "': " + failure.message(),
-                         "check the folder and its rights", kExitResources);
-    model.module->print(stream);
-    return kExitOk;
-  }
+  if (request.lastPhase < Phase::Codegen)
+    return printModule(request.output.empty() ? "-" : request.output);
   double seconds = secondsSince(begin);
   if (request.json) {
     nlohmann::ordered_json object = {{"schema", "moray.compile/1"},
@@ -182,10 +187,13 @@ int Compilation::finish() {
     std::fprintf(stderr, "%s: %.2f MB in %.2f s, peak memory %.0f MB\n", request.output.c_str(),
                  static_cast<double>(artifactBytes) / 1e6, seconds, static_cast<double>(peakMemoryBytes()) / 1e6);
   }
-  return kExitOk;
+  return flushOut();
 }
 
 int Compilation::run() {
+  if (request.lastPhase == Phase::Package)
+    if (llvm::Error problem = codegen::AtomicFile::check(request.output))
+      return reportError(std::move(problem));
   for (int index = 0; index <= static_cast<int>(request.lastPhase); ++index) {
     Phase phase = static_cast<Phase>(index);
     progress.start(stringifyPhase(phase).str(), 0);
@@ -205,6 +213,7 @@ int Compilation::run() {
 } // namespace
 
 int compile(const CompileRequest &request) {
+  codegen::keepIgnoredSignals();
   DialectRegistry registry;
   registerDialects(registry);
   MLIRContext context(registry,

@@ -83,6 +83,10 @@ static int fillRequest(const Flags &flags, CompileRequest &request) {
     request.flags.push_back("--no-fuse");
   if (request.lastPhase == Phase::Package && request.output.empty())
     return fail("E1007", "no output file is named", "add -o FILE.moray", kExitUsage);
+  llvm::StringRef output = request.output;
+  if (request.lastPhase == Phase::Package && (output.ends_with(".safetensors") || output.ends_with(".json")))
+    return fail("E1007", "'" + request.output + "' is named like a file of a checkpoint, which it would replace",
+                "end the name in .moray", kExitUsage);
   return kExitOk;
 }
 

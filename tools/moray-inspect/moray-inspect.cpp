@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
       ->check(CLI::Range(1u, 1u << 20));
   app.add_option("-t,--threads", options.threads,
                  "memory plan for this many worker threads (default: one per available CPU)")
-      ->check(CLI::Range(1u, 4096u));
+      ->check(CLI::Range(1u, 1024u));
   app.add_flag("--verify", verify, "hash every weight");
   app.add_flag("--json", json, "print one JSON object");
   app.set_version_flag("--version", std::string("moray-inspect ") + moray_runtime_version());
@@ -41,5 +41,5 @@ int main(int argc, char **argv) {
     std::printf("%s\n", description.dump(2).c_str());
   else
     printText(description);
-  return kExitOk;
+  return flushOut();
 }

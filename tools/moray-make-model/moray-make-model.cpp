@@ -29,7 +29,7 @@ void addFlags(CLI::App &app, Options &options) {
       ->allow_extra_args(false);
   app.add_option("--format", options.format, "weights: preset, fp8, fp8-ue8m0 or bf16")
       ->check(CLI::IsMember({"preset", "fp8", "fp8-ue8m0", "bf16"}));
-  app.add_option("--seed", options.write.seed, "seed of the weights (default 1)");
+  app.add_option("--seed", options.write.seed, "seed of the weights (default 1)")->check(tools::wholeNumber());
   app.add_option("--shard-gib", options.shardGiB, "size of a shard in GiB (default: one file)")
       ->check(CLI::Range(1e-6, 1e6));
   app.add_flag("--sparse", options.write.sparse, "leave the large weights as holes (zeros): any size, no disk space");

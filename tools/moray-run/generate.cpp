@@ -10,8 +10,6 @@ namespace moray::tools {
 
 namespace {
 
-constexpr int kClosedPipe = 141; // what a shell reports for a writer whose reader has left (128 + SIGPIPE)
-
 // Everything one generation produced.
 struct Result {
   std::vector<int32_t> ids;
@@ -66,7 +64,7 @@ int printJson(const RunOptions &options, const std::vector<int32_t> &prompt, con
                        {"decode_tokens_per_s", decodeRate(result.info)}};
   // Bytes that are not UTF-8 (a token can end inside a character) become U+FFFD.
   std::string line = object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  return writeOut(line.data(), line.size()) ? kExitOk : kClosedPipe;
+  return writeOut(line.data(), line.size());
 }
 
 // Takes what the engine has produced; appends to the result and streams it unless JSON is wanted.
@@ -83,8 +81,9 @@ int takeTokens(const RunOptions &options, moray_sequence *sequence, moray_decode
           return code;
       std::string words = decoder ? text(piece) : (result.ids.size() > 1 ? "," : "") + std::to_string(ids[i]);
       result.text += decoder ? words : "";
-      if (!options.json && !words.empty() && !writeOut(words.data(), words.size()))
-        return kClosedPipe;
+      if (!options.json && !words.empty())
+        if (int code = writeOut(words.data(), words.size()))
+          return code;
     }
   } while (count == 64);
   return kExitOk;
@@ -107,7 +106,7 @@ int stepAll(const RunOptions &options, const Engine &engine, moray_sequence *seq
   if (int code = report(moray_decoder_finish(decoder, &rest)))
     return code;
   result.text += text(rest);
-  return options.json || rest.size == 0 || writeOut(rest.data, rest.size) ? kExitOk : kClosedPipe;
+  return options.json || rest.size == 0 ? int(kExitOk) : writeOut(rest.data, rest.size);
 }
 
 int addSequence(const Engine &engine, const std::vector<int32_t> &ids, const moray_sequence_options &options,
@@ -149,7 +148,7 @@ int generate(const RunOptions &options, const Model &model, const Engine &engine
   moray_sequence_query_info(sequence.get(), &result.info);
   if (code == kExitOk && options.json)
     code = printJson(options, prompt, result);
-  if (code == kExitOk || code == kClosedPipe)
+  if (code == kExitOk || code == kExitClosedPipe)
     printTiming(options, result.info);
   return code == kExitOk && result.finish == MORAY_FINISH_CANCELLED ? int(kExitInterrupted) : code;
 }

@@ -41,13 +41,14 @@ static void addGenerationFlags(CLI::App &app, RunOptions &options) {
                  "sample among the best tokens that reach this probability; 1 is off (default 1)")
       ->check(CLI::Range(0.0f, 1.0f));
   app.add_flag("--model-sampling", options.modelSampling, "use the checkpoint's own temperature, top-k and top-p");
-  app.add_option("--seed", options.seed, "seed of sampling (default 0); equal seeds give equal texts");
+  app.add_option("--seed", options.seed, "seed of sampling (default 0); equal seeds give equal texts")
+      ->check(wholeNumber());
   app.add_flag("--ignore-eos", options.ignoreEos, "go on after an end token");
 }
 
 static void addEngineFlags(CLI::App &app, RunOptions &options) {
   app.add_option("-t,--threads", options.threads, "worker threads (default: one per available CPU)")
-      ->check(CLI::Range(1u, 4096u));
+      ->check(CLI::Range(1u, 1024u));
   app.add_option("-c,--context", options.context,
                  "most tokens, prompt and result together (default: 4096 or the model's maximum)")
       ->check(CLI::Range(1u, UINT_MAX));

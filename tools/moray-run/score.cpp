@@ -54,14 +54,15 @@ int score(const RunOptions &options, const Model &model, const Engine &engine) {
                                      {"perplexity", std::exp(nll)}, {"ids", ids},
                                      {"log_probs", logProbs}};
     std::string line = object.dump() + "\n";
-    writeOut(line.data(), line.size());
+    if (int code = writeOut(line.data(), line.size()))
+      return code;
   } else {
     std::printf("perplexity %.6f, nll %.6f per token, %zu tokens, window %u\n", std::exp(nll), nll, logProbs.size(),
                 options.window);
   }
   std::fprintf(stderr, "timing: load %.1f ms, score %zu tokens %.1f tokens/s\n", options.loadMs, logProbs.size(),
                static_cast<double>(logProbs.size()) / seconds);
-  return kExitOk;
+  return flushOut();
 }
 
 } // namespace moray::tools

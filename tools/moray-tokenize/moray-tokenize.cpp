@@ -63,8 +63,7 @@ int printJson(const Model &model, const TokenizeOptions &options, const std::vec
     return code;
   nlohmann::ordered_json object = {{"schema", "moray.tokenize/1"}, {"ids", ids}, {"pieces", pieces}, {"text", text}};
   std::string line = object.dump() + "\n";
-  writeOut(line.data(), line.size());
-  return kExitOk;
+  return writeOut(line.data(), line.size());
 }
 
 int run(const TokenizeOptions &options) {
@@ -95,8 +94,7 @@ int run(const TokenizeOptions &options) {
       text += (i ? "," : "") + std::to_string(ids[i]);
     text += "\n";
   }
-  writeOut(text.data(), text.size());
-  return kExitOk;
+  return writeOut(text.data(), text.size());
 }
 
 } // namespace
