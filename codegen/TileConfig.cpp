@@ -26,9 +26,12 @@ TileConfig moray::codegen::choose(const GemmBody &spec, const Target &target) {
 
   unsigned parts = spec.epilogue.kind == GemmEpilogue::Swiglu ? 2 : 1;
   unsigned step = 24; // multiple of every streamRows and tileRows
-  // Gate and up have 48 rows each where that leaves enough tiles to share: longer runs of memory per stream.
-  bool both = parts == 2 && spec.width() >= 48 * 32;
-  uint64_t rows = llvm::alignTo(std::min<uint64_t>(spec.width(), both ? 48 : 48 / parts), step);
+  // Twice the rows make longer runs of memory per stream: for gate and up, which share a panel, where many tiles are
+  // left to share; for experts, whose panels are visited one after the other, where a few are.
+  uint64_t rows = 48 / parts, tilesLeft = spec.experts ? 8 : 32;
+  if ((parts == 2 || spec.experts) && spec.width() >= 2 * rows * tilesLeft)
+    rows *= 2;
+  rows = llvm::alignTo(std::min(spec.width(), rows), step);
   config.panelRows = unsigned(rows) * parts;
 
   uint64_t blocks = spec.blocks();
