@@ -118,7 +118,9 @@ int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> 
   moray_engine_options engineOptions;
   moray_engine_options_init(&engineOptions);
   for (const BenchTest &test : tests) {
-    engineOptions.context = std::max(engineOptions.context, test.depth + test.tokens + 2);
+    // A prompt that is not measured makes the cache deep (at least one token) and gives the first generated token.
+    uint32_t context = test.decode ? std::max(1u, test.depth) + test.tokens + 1 : test.depth + test.tokens;
+    engineOptions.context = std::max(engineOptions.context, context);
     engineOptions.max_seqs = std::max(engineOptions.max_seqs, test.batch);
   }
   engineOptions.max_rows = std::max(options.chunk, engineOptions.max_seqs);

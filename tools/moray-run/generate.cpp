@@ -51,6 +51,12 @@ void printTiming(const RunOptions &options, const moray_sequence_info &info) {
       perSecond(info.prompt_tokens, info.first_token_ns), info.generated_tokens, decodeRate(info));
 }
 
+// Bytes that are not UTF-8 (a token can end inside a character) become U+FFFD.
+int printObject(const nlohmann::ordered_json &object) {
+  std::string line = object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return writeOut(line.data(), line.size());
+}
+
 int printJson(const RunOptions &options, const std::vector<int32_t> &prompt, const Result &result) {
   nlohmann::ordered_json object;
   object["schema"] = "moray.run/1";
@@ -62,9 +68,7 @@ int printJson(const RunOptions &options, const std::vector<int32_t> &prompt, con
                        {"first_token_ms", options.loadMs + result.info.first_token_ns / 1e6},
                        {"prompt_tokens_per_s", perSecond(prompt.size(), result.info.first_token_ns)},
                        {"decode_tokens_per_s", decodeRate(result.info)}};
-  // Bytes that are not UTF-8 (a token can end inside a character) become U+FFFD.
-  std::string line = object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-  return writeOut(line.data(), line.size());
+  return printObject(object);
 }
 
 // Takes what the engine has produced; appends to the result and streams it unless JSON is wanted.
@@ -160,10 +164,16 @@ int writeLogits(const RunOptions &options, const Model &model, const Engine &eng
   std::vector<float> logits(prompt.size() * config.vocab);
   if (int code = report(moray_engine_logits(engine.get(), prompt.data(), prompt.size(), logits.data())))
     return code;
-  if (writeNpy(options.logitsFile, logits.data(), prompt.size(), config.vocab))
+  if (!writeNpy(options.logitsFile, logits.data(), prompt.size(), config.vocab))
+    return fail("E1003", "cannot write '" + options.logitsFile + "': " + std::strerror(errno),
+                "check the folder and the free space", kExitResources);
+  if (!options.json)
     return kExitOk;
-  return fail("E1003", "cannot write '" + options.logitsFile + "': " + std::strerror(errno),
-              "check the folder and the free space", kExitResources);
+  nlohmann::ordered_json object;
+  object["schema"] = "moray.run/1";
+  object["prompt_ids"] = prompt;
+  object["logits"] = {{"file", options.logitsFile}, {"shape", {prompt.size(), config.vocab}}};
+  return printObject(object);
 }
 
 } // namespace moray::tools

@@ -23,6 +23,7 @@ static void addPromptFlags(CLI::App &app, RunOptions &options) {
   file->excludes(tokens)->excludes(score);
   tokens->excludes(score);
   app.add_option("--window", options.window, "with --score: tokens of a window, BOS included (default 512)")
+      ->needs(score)
       ->check(CLI::Range(2u, UINT_MAX));
   app.add_option("--logits", options.logitsFile,
                  "write float32 logits of all prompt positions [T, vocabulary] to this .npy file instead of generating")
