@@ -8,7 +8,8 @@
 // PLAN-NEXT: // avx512: panel=48 rows=64 stream=8x4
 // PLAN-NEXT: // tasks: 22 rows 64 ceildiv *
 // PLAN:      // kernel grouped_gemm:bf16xf8->bf16 O=1024 K=256
-// PLAN:      // tasks: 22
+// PLAN-NEXT: // avx512: panel=96 rows=64 stream=8x4
+// PLAN-NEXT: // tasks: 11
 
 // Weights are widened through halves, partial sums start with a product, totals take the block scale.
 // MLIR-LABEL: llvm.func @gemm_
