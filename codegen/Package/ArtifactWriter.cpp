@@ -5,6 +5,7 @@
 #include "codegen/Package/AtomicFile.h"
 #include "codegen/Package/WeightRows.h"
 #include "kernel_abi.h"
+#include "llvm/Support/MathExtras.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -20,10 +21,6 @@ std::vector<uint8_t> serialise(const schema::ArtifactT &artifact) {
   flatbuffers::FlatBufferBuilder builder(1 << 20);
   builder.Finish(schema::Artifact::Pack(builder, &artifact));
   return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
-}
-
-uint64_t pageAligned(uint64_t value) {
-  return (value + schema::kPageBytes - 1) / schema::kPageBytes * schema::kPageBytes;
 }
 
 class Writer {
@@ -85,8 +82,9 @@ llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, 
   moray_section *sections = preamble.sections;
   sections[MORAY_SECTION_METADATA] = {MORAY_PREAMBLE_BYTES, serialise(metadata.artifact).size(), 0};
   sections[MORAY_SECTION_CODE] = {
-      pageAligned(sections[MORAY_SECTION_METADATA].offset + sections[MORAY_SECTION_METADATA].size), metadata.codeBytes,
-      0};
+      llvm::alignTo(sections[MORAY_SECTION_METADATA].offset + sections[MORAY_SECTION_METADATA].size,
+                    schema::kPageBytes),
+      metadata.codeBytes, 0};
   sections[MORAY_SECTION_WEIGHTS] = {sections[MORAY_SECTION_CODE].offset + metadata.codeBytes,
                                      source ? metadata.weightBytes : 0, 0};
   preamble.file_size = sections[MORAY_SECTION_WEIGHTS].offset + sections[MORAY_SECTION_WEIGHTS].size;

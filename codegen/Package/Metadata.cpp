@@ -6,14 +6,13 @@
 #include "dialects/Cmd/Cmd.h"
 #include "dialects/MoE/MoE.h"
 #include "llvm/Support/Errc.h"
+#include "llvm/Support/MathExtras.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 using namespace mlir;
 using namespace moray;
 using namespace moray::codegen;
-
-static uint64_t alignTo(uint64_t value, uint64_t alignment) { return (value + alignment - 1) / alignment * alignment; }
 
 namespace {
 class MetadataBuilder {
@@ -127,7 +126,7 @@ void MetadataBuilder::addKernels() {
     entry->offset = offset;
     entry->size = image.bytes.size();
     entry->hash = XXH3_64bits(image.bytes.data(), image.bytes.size());
-    offset = alignTo(offset + entry->size, schema::kPageBytes);
+    offset = llvm::alignTo(offset + entry->size, schema::kPageBytes);
     artifact.images.push_back(std::move(entry));
   }
   result.codeBytes = offset;
@@ -256,7 +255,7 @@ void MetadataBuilder::addWeights(bool embed) {
     entry->hashes.assign(entry->offsets.size(), 0);
     for (int64_t layer : placed.layers) {
       entry->offsets[layer] = offset;
-      offset = alignTo(offset + entry->bytes, schema::kPageBytes);
+      offset = llvm::alignTo(offset + entry->bytes, schema::kPageBytes);
     }
     result.artifact.weights.push_back(std::move(entry));
   }

@@ -3,6 +3,7 @@
 
 #include "dialects/LM/FP8.h"
 #include "llvm/Support/Errc.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moray;
@@ -99,7 +100,7 @@ llvm::Error WeightRows::readConcat(lm::WeightOp weight, lm::ConcatAttr recipe, i
     WeightShape from(part);
     if (inExpert - begin < from.rowsPerExpert)
       return read(part, layer, expert * from.rowsPerExpert + inExpert - begin, 1, out);
-    begin += (from.rowsPerExpert + recipe.getAlign() - 1) / recipe.getAlign() * recipe.getAlign();
+    begin += llvm::alignTo(from.rowsPerExpert, recipe.getAlign());
     if (inExpert < begin)
       break;
   }
