@@ -1,9 +1,10 @@
 //===- Target.h - what a kernel is compiled for ---------------------*- C++ -*-===//
-// The CPU levels of an artifact and the machine parameters that tile choices depend on.
+// The CPU levels and GPU generations of an artifact and the machine parameters that tile choices depend on.
 
 #ifndef MORAY_CODEGEN_TARGET_H
 #define MORAY_CODEGEN_TARGET_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
 #include <optional>
@@ -30,6 +31,25 @@ const Target &getTarget(CpuLevel level);
 std::optional<CpuLevel> parseCpuLevel(llvm::StringRef name);
 /// Whether the machine that runs this process has the level.
 bool hostSupports(CpuLevel level);
+
+/// A GPU generation whose PTX an artifact can carry. The PTX runs on this and all later chips, so limits are the
+/// smallest among them.
+struct GpuTarget {
+  unsigned sm;                      // compute capability: 80, 89
+  llvm::StringRef name;             // "cuda:sm_80"
+  llvm::StringRef chip;             // LLVM target-cpu: "sm_80"
+  llvm::StringRef features;         // LLVM target-features: the lowest PTX version that serves
+  unsigned ptxVersion;              // that version, major * 10 + minor
+  bool hasFp8Mma;                   // e4m3 mma.sync m16n8k32
+  unsigned sharedBytes;             // shared memory that one block may ask for
+  unsigned multiprocessors;         // of the chip that tile choices have in mind
+  llvm::ArrayRef<unsigned> cubinFor; // chips for which the PTX is assembled when ptxas is at hand
+};
+
+/// All GPU targets, ascending.
+llvm::ArrayRef<GpuTarget> allGpuTargets();
+/// The target called "cuda:sm_80" etc., or null.
+const GpuTarget *findGpuTarget(llvm::StringRef name);
 
 } // namespace moray::codegen
 

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#define MORAY_ABI_ID 1u
+#define MORAY_ABI_ID 2u
 
 /* Index into `live`. Rows of a step are sorted [decode | prefill]; rows >= live[ROWS] do not exist. */
 enum { MORAY_LIVE_ROWS = 0, MORAY_LIVE_DECODE_ROWS = 1, MORAY_LIVE_SEQS = 2, MORAY_LIVE_OUTS = 3 };
@@ -35,6 +35,19 @@ typedef void (*moray_kernel_fn)(const moray_kernel_args *args, uint64_t task, vo
  * as 2) as uint64 at sink + 64 * t; the rest of its 64 bytes may take a checksum that keeps the loop alive. `tasks` is
  * Symbol(T). */
 
+/* The GPU kernel interface. A stage is a `.entry` with 8-byte parameters only, in this order: the operands as in
+ * moray_kernel_args (device addresses, 256-byte aligned where a buffer begins), then MORAY_GPU_TRAILING more:
+ *   live      address of the 4 counts (int32), device memory
+ *   scratch   address of the kernel's scratch memory, 256-byte aligned, contents undefined
+ *   fault     address of the fault word (uint32), as above
+ *   T, B, N, P, C   capacities as numbers
+ *   layer     as above
+ * The grid is 1-D and computed by the host from capacities and live counts that may be larger than the device's `live`
+ * (a graph is captured for full buckets): kernels take counts from device memory and let surplus blocks end. Blocks of
+ * one launch run in any order, none waits for another. */
+#define MORAY_GPU_TRAILING 9u
+enum { MORAY_GPU_LIVE = 0, MORAY_GPU_SCRATCH = 1, MORAY_GPU_FAULT = 2, MORAY_GPU_SYMBOLS = 3, MORAY_GPU_LAYER = 8 };
+
 /* One row of sampling parameters. temperature <= 0: greedy. top_k 0: off. top_p 1: off. `position` is the position of
  * the token drawn. */
 typedef struct moray_sample_params {
@@ -48,7 +61,7 @@ typedef struct moray_sample_params {
 /* Preamble of the file: the first 4096 bytes, little endian, readable by every version. Sections: 0 metadata, 1 code, 2
  * weights. */
 #define MORAY_MAGIC "MORAY\r\n\032"
-#define MORAY_FORMAT_VERSION 1u
+#define MORAY_FORMAT_VERSION 2u
 #define MORAY_PREAMBLE_BYTES 4096u
 enum { MORAY_SECTION_METADATA = 0, MORAY_SECTION_CODE = 1, MORAY_SECTION_WEIGHTS = 2, MORAY_SECTION_COUNT = 3 };
 
