@@ -7,31 +7,37 @@ using namespace mlir;
 using namespace moray;
 using namespace moray::codegen;
 
-llvm::Expected<CompiledCode> moray::codegen::compileCode(ModuleOp module, const CompileOptions &options) {
-  CompiledCode code;
+llvm::Expected<CompiledTarget> moray::codegen::compileTarget(ModuleOp module, const GpuTarget *gpu,
+                                                             const CompileOptions &options) {
+  CompiledTarget target;
+  target.name = (gpu ? gpu->name : kCpuTarget).str();
+  target.sm = gpu ? gpu->sm : 0;
+  target.module = module;
   for (cmd::KernelOp kernel : module.getOps<cmd::KernelOp>()) {
     llvm::Expected<KernelSpec> spec = classify(kernel);
     if (!spec)
       return spec.takeError();
-    code.specs.push_back(std::move(*spec));
-    code.names.push_back(kernel.getSymName().str());
+    target.specs.push_back(std::move(*spec));
+    target.names.push_back(kernel.getSymName().str());
   }
-  for (auto &[name, spec] : probeKernels()) {
-    code.specs.push_back(spec);
-    code.names.push_back(name);
-  }
-  llvm::Expected<std::vector<CompiledImage>> images = compileKernels(code.specs, options);
-  if (!images)
-    return images.takeError();
-  code.images = std::move(*images);
-  return code;
+  if (!gpu || findGpuEmitter(KernelClass::Probe))
+    for (auto &[name, spec] : probeKernels()) {
+      target.specs.push_back(spec);
+      target.names.push_back(name);
+    }
+  llvm::Expected<CompiledKernels> code =
+      gpu ? compileGpuKernels(target.specs, *gpu, options) : compileKernels(target.specs, options);
+  if (!code)
+    return code.takeError();
+  target.code = std::move(*code);
+  return target;
 }
 
-llvm::Expected<uint64_t> moray::codegen::packageArtifact(ModuleOp module, const CompiledCode &code,
-                                                         PackageOptions options, const std::string &path) {
+llvm::Expected<uint64_t> moray::codegen::packageArtifact(llvm::ArrayRef<CompiledTarget> targets, PackageOptions options,
+                                                         const std::string &path) {
   llvm::Expected<Metadata> metadata =
-      buildMetadata(module, code, options.provenance, std::move(options.tokenizer), options.weights != nullptr);
+      buildMetadata(targets, options.provenance, std::move(options.tokenizer), options.weights != nullptr);
   if (!metadata)
     return metadata.takeError();
-  return writeArtifact(path, module, *metadata, code, options.weights, options.progress);
+  return writeArtifact(path, *metadata, options.weights, options.progress);
 }

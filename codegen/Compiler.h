@@ -1,5 +1,5 @@
-//===- Compiler.h - scheduled module to artifact ----------------------*- C++ -*-===//
-// The last two phases: codegen (machine code for every kernel) and package (one file).
+//===- Compiler.h - scheduled modules to artifact ---------------------*- C++ -*-===//
+// The last two phases: codegen (machine code for every kernel of a target) and package (one file).
 
 #ifndef MORAY_CODEGEN_COMPILER_H
 #define MORAY_CODEGEN_COMPILER_H
@@ -8,9 +8,14 @@
 
 namespace moray::codegen {
 
-/// Phase codegen: every cmd.kernel of `module` (after phase schedule) and the probe kernels, for every level of
-/// `options`. Errors are "E31xx: ..." texts.
-llvm::Expected<CompiledCode> compileCode(mlir::ModuleOp module, const CompileOptions &options);
+/// Name of the target that has all CPU levels.
+inline constexpr llvm::StringLiteral kCpuTarget = "cpu";
+
+/// Phase codegen for one target: every cmd.kernel of `module` (after phase schedule) and the probe kernels, for `gpu`
+/// or, where it is null, for every CPU level of `options`. The module must outlive the result. Errors are "E31xx: ..."
+/// texts.
+llvm::Expected<CompiledTarget> compileTarget(mlir::ModuleOp module, const GpuTarget *gpu,
+                                             const CompileOptions &options);
 
 struct PackageOptions {
   ProvenanceFacts provenance;
@@ -20,7 +25,7 @@ struct PackageOptions {
 };
 
 /// Phase package: writes `path` atomically; returns its size in bytes. Errors are "E34xx: ..." texts.
-llvm::Expected<uint64_t> packageArtifact(mlir::ModuleOp module, const CompiledCode &code, PackageOptions options,
+llvm::Expected<uint64_t> packageArtifact(llvm::ArrayRef<CompiledTarget> targets, PackageOptions options,
                                          const std::string &path);
 
 } // namespace moray::codegen

@@ -6,6 +6,7 @@
 #include "codegen/Package/WeightRows.h"
 #include "kernel_abi.h"
 #include "llvm/Support/MathExtras.h"
+#include <map>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -59,24 +60,26 @@ private:
   std::vector<uint8_t> dense, padded;
 };
 
-llvm::Error writeWeights(AtomicFile &file, uint64_t base, ModuleOp module, Metadata &metadata, WeightSource &source,
+llvm::Error writeWeights(AtomicFile &file, uint64_t base, Metadata &metadata, WeightSource &source,
                          const WriteProgress &progress) {
-  WeightRows rows(module, source, static_cast<int64_t>(metadata.artifact.model->layers) - 1);
+  const int64_t lastLayer = static_cast<int64_t>(metadata.artifact.model->layers) - 1;
+  std::map<Operation *, WeightRows> readers; // of the modules that the weights come from
   Writer writer(file, base, progress, metadata.weightBytes);
-  for (auto [placed, entry] : llvm::zip(metadata.weights, metadata.artifact.weights))
+  for (auto [placed, entry] : llvm::zip(metadata.weights, metadata.artifact.weights)) {
+    WeightRows &rows = readers.try_emplace(placed.module, placed.module, source, lastLayer).first->second;
     for (int64_t layer : placed.layers) {
       llvm::Expected<uint64_t> hash = writer.writeTensor(rows, placed.weight, layer, entry->offsets[layer]);
       if (!hash)
         return hash.takeError();
       entry->hashes[layer] = *hash;
     }
+  }
   return llvm::Error::success();
 }
 } // namespace
 
-llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, ModuleOp module, Metadata &metadata,
-                                                       const CompiledCode &code, WeightSource *source,
-                                                       const WriteProgress &progress) {
+llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, Metadata &metadata,
+                                                       WeightSource *source, const WriteProgress &progress) {
   // Hashes do not change the size of the tables, so the layout is known before a weight is read.
   moray_preamble preamble = {};
   moray_section *sections = preamble.sections;
@@ -93,13 +96,12 @@ llvm::Expected<uint64_t> moray::codegen::writeArtifact(const std::string &path, 
   if (!file)
     return file.takeError();
   if (source)
-    if (llvm::Error error =
-            writeWeights(*file, sections[MORAY_SECTION_WEIGHTS].offset, module, metadata, *source, progress))
+    if (llvm::Error error = writeWeights(*file, sections[MORAY_SECTION_WEIGHTS].offset, metadata, *source, progress))
       return std::move(error);
 
   std::vector<uint8_t> section(metadata.codeBytes, 0);
-  for (auto [image, entry] : llvm::zip(code.images, metadata.artifact.images))
-    std::memcpy(section.data() + entry->offset, image.bytes.data(), image.bytes.size());
+  for (auto [image, entry] : llvm::zip(metadata.images, metadata.artifact.images))
+    std::memcpy(section.data() + entry->offset, image->bytes.data(), image->bytes.size());
   sections[MORAY_SECTION_CODE].hash = XXH3_64bits(section.data(), section.size());
   if (llvm::Error error = file->writeAt(sections[MORAY_SECTION_CODE].offset, section))
     return std::move(error);

@@ -15,8 +15,8 @@ using WriteProgress = std::function<void(uint64_t done, uint64_t total)>;
 
 /// Fills the weight hashes of `metadata` on the way. `source` is null when weights are not embedded. Returns the size
 /// of the file.
-llvm::Expected<uint64_t> writeArtifact(const std::string &path, mlir::ModuleOp module, Metadata &metadata,
-                                       const CompiledCode &code, WeightSource *source, const WriteProgress &progress);
+llvm::Expected<uint64_t> writeArtifact(const std::string &path, Metadata &metadata, WeightSource *source,
+                                       const WriteProgress &progress);
 
 } // namespace moray::codegen
 

@@ -1,13 +1,14 @@
-//===- Metadata.h - scheduled module to artifact metadata -------------*- C++ -*-===//
-// Translates cmd programs, compiled kernels and weight symbols to the tables of the artifact; lays the weights out.
+//===- Metadata.h - scheduled modules to artifact metadata ------------*- C++ -*-===//
+// Translates the cmd programs and compiled kernels of all targets to the tables of the artifact; lays code and weights
+// out.
 
 #ifndef MORAY_CODEGEN_PACKAGE_METADATA_H
 #define MORAY_CODEGEN_PACKAGE_METADATA_H
 
 #include "artifact_generated.h"
 #include "codegen/Emitter.h"
+#include "codegen/Package/WeightTable.h"
 #include "dialects/Cmd/Cmd.h"
-#include "mlir/IR/BuiltinOps.h"
 
 namespace moray::codegen {
 
@@ -18,30 +19,28 @@ struct ProvenanceFacts {
   uint64_t inputHash = 0;
 };
 
-/// Compiled code with the names of its kernels: `names[i]` belongs to `variants[i]` of every image.
-struct CompiledCode {
+/// One target: its scheduled module, which targets of equal numerics share, and its code. `specs`, `names` and
+/// `code.variants` belong together; the first kernels are those of the module, in its order.
+struct CompiledTarget {
+  std::string name; // "cpu", "cuda:sm_80"
+  unsigned sm = 0;  // 0: a CPU
+  mlir::ModuleOp module;
   std::vector<KernelSpec> specs;
   std::vector<std::string> names;
-  std::vector<CompiledImage> images;
-};
-
-/// One weight of the artifact and where its layers go.
-struct PlacedWeight {
-  lm::WeightOp weight;
-  std::vector<int64_t> layers; // layers that have it, ascending; {0} for a global weight
+  CompiledKernels code;
 };
 
 struct Metadata {
-  schema::ArtifactT artifact;        // hashes of weights are zero
-  std::vector<PlacedWeight> weights; // parallel to artifact.weights
-  uint64_t weightBytes = 0;          // size of the weights section
-  uint64_t codeBytes = 0;            // size of the code section
+  schema::ArtifactT artifact;                // hashes of weights are zero
+  std::vector<const CompiledImage *> images; // parallel to artifact.images; they belong to the targets
+  std::vector<PlacedWeight> weights;         // parallel to artifact.weights
+  uint64_t weightBytes = 0;                  // size of the weights section
+  uint64_t codeBytes = 0;                    // size of the code section
 };
 
-/// Fails with E34xx when the module lacks facts that the artifact needs.
-llvm::Expected<Metadata> buildMetadata(mlir::ModuleOp module, const CompiledCode &code,
-                                       const ProvenanceFacts &provenance, std::unique_ptr<schema::TokenizerT> tokenizer,
-                                       bool embedWeights);
+/// The targets are of one model and at least one. Fails with E34xx when a module lacks facts that the artifact needs.
+llvm::Expected<Metadata> buildMetadata(llvm::ArrayRef<CompiledTarget> targets, const ProvenanceFacts &provenance,
+                                       std::unique_ptr<schema::TokenizerT> tokenizer, bool embedWeights);
 
 } // namespace moray::codegen
 
