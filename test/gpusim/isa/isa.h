@@ -125,7 +125,7 @@ inline uint32_t negF32(uint32_t a, bool ftz = false) { return (ftz ? flushF32(a)
 //===----------------------------------------------------------------------===//
 
 /// Two- and three-operand operations on f16 and bf16; the operands not used are ignored.
-/// Ex2 and Tanh are the .approx forms. FmaRelu is Fma with mode.relu.
+/// Ex2 and Tanh are the .approx forms.
 enum class HalfOp : uint8_t { Add, Sub, Mul, Fma, Min, Max, MinNan, MaxNan, Neg, Abs, Ex2, Tanh };
 
 /// One element. mode.round is ignored except that it must be Rn: halves know no other.
