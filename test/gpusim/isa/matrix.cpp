@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 #include "isa.h"
 
+#include <type_traits>
+
 using namespace gpusim;
 
 namespace {
@@ -14,7 +16,7 @@ namespace {
 constexpr int kRows = 16, kColumns = 8, kMaxDepth = 32;
 
 /// Elements of A or B in one register.
-int elementsPerRegister(MmaOperand type) {
+constexpr int elementsPerRegister(MmaOperand type) {
   switch (type) {
   case MmaOperand::TF32:
     return 1;
@@ -48,30 +50,25 @@ const Tables &tables() {
   return instance;
 }
 
-/// The elements of one register of type `type`, the lowest first.
-template <typename T> void unpack(MmaOperand type, uint32_t word, T *out) {
-  const Tables &table = tables();
+/// Element i of a register of type `type`.
+template <MmaOperand type, typename T> T unpack(uint32_t word, int i) {
   switch (type) {
   case MmaOperand::F16:
-    out[0] = T(table.f16[word & 0xffff]);
-    out[1] = T(table.f16[word >> 16]);
-    return;
+    return T(tables().f16[word >> (16 * i) & 0xffff]);
   case MmaOperand::BF16:
-    out[0] = T(asF32(word << 16));
-    out[1] = T(asF32(word & 0xffff0000u));
-    return;
+    return T(asF32(word >> (16 * i) << 16));
   case MmaOperand::TF32: // the hardware does not look at the low bits
-    out[0] = T(asF32(word & 0xffffe000u));
-    return;
-  default:
-    for (int i = 0; i < 4; ++i) {
-      uint8_t code = uint8_t(word >> (8 * i));
-      out[i] = type == MmaOperand::E4M3   ? T(table.e4m3[code])
-               : type == MmaOperand::E5M2 ? T(table.e5m2[code])
-               : type == MmaOperand::S8   ? T(int8_t(code))
-                                          : T(code);
-    }
+    return T(asF32(word & 0xffffe000u));
+  case MmaOperand::E4M3:
+    return T(tables().e4m3[word >> (8 * i) & 0xff]);
+  case MmaOperand::E5M2:
+    return T(tables().e5m2[word >> (8 * i) & 0xff]);
+  case MmaOperand::S8:
+    return T(int8_t(word >> (8 * i)));
+  case MmaOperand::U8:
+    return T(uint8_t(word >> (8 * i)));
   }
+  return T();
 }
 
 template <typename T> struct Tiles {
@@ -80,36 +77,65 @@ template <typename T> struct Tiles {
   T c[kRows][kColumns];
 };
 
+template <MmaOperand type, typename T> void unpackA(int registers, const uint32_t (*a)[32], Tiles<T> &tiles) {
+  constexpr int elements = elementsPerRegister(type);
+  for (int r = 0; r < registers; ++r)
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < elements; ++i)
+        tiles.a[4 * elements * (r / 2) + elements * (lane % 4) + i][lane / 4 + 8 * (r % 2)] =
+            unpack<type, T>(a[r][lane], i);
+}
+
+template <MmaOperand type, typename T> void unpackB(int registers, const uint32_t (*b)[32], Tiles<T> &tiles) {
+  constexpr int elements = elementsPerRegister(type);
+  for (int r = 0; r < registers; ++r)
+    for (int lane = 0; lane < 32; ++lane)
+      for (int i = 0; i < elements; ++i)
+        tiles.b[4 * elements * r + elements * (lane % 4) + i][lane / 4] = unpack<type, T>(b[r][lane], i);
+}
+
+/// Calls `visit` with the operand type as a compile-time constant.
+template <typename Visitor> void dispatch(MmaOperand type, Visitor visit) {
+  switch (type) {
+  case MmaOperand::F16:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::F16>());
+  case MmaOperand::BF16:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::BF16>());
+  case MmaOperand::TF32:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::TF32>());
+  case MmaOperand::E4M3:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::E4M3>());
+  case MmaOperand::E5M2:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::E5M2>());
+  case MmaOperand::S8:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::S8>());
+  case MmaOperand::U8:
+    return visit(std::integral_constant<MmaOperand, MmaOperand::U8>());
+  }
+}
+
 template <typename T>
 void unpackOperands(MmaKind kind, const uint32_t (*a)[32], const uint32_t (*b)[32], Tiles<T> &tiles) {
   MmaRegisters registers = mmaRegisters(kind);
-  int elements = elementsPerRegister(kind.a);
-  T values[4];
-  for (int r = 0; r < registers.a; ++r)
-    for (int lane = 0; lane < 32; ++lane) {
-      unpack(kind.a, a[r][lane], values);
-      for (int i = 0; i < elements; ++i)
-        tiles.a[4 * elements * (r / 2) + elements * (lane % 4) + i][lane / 4 + 8 * (r % 2)] = values[i];
-    }
-  for (int r = 0; r < registers.b; ++r)
-    for (int lane = 0; lane < 32; ++lane) {
-      unpack(kind.b, b[r][lane], values);
-      for (int i = 0; i < elements; ++i)
-        tiles.b[4 * elements * r + elements * (lane % 4) + i][lane / 4] = values[i];
-    }
+  dispatch(kind.a, [&](auto type) { unpackA<decltype(type)::value>(registers.a, a, tiles); });
+  dispatch(kind.b, [&](auto type) { unpackB<decltype(type)::value>(registers.b, b, tiles); });
 }
 
-/// c += a * b in ascending k; a row of C stays in registers over all k.
+/// One row of C or B; the compiler splits it into what the host has.
+typedef float Row __attribute__((vector_size(sizeof(float) * kColumns)));
+
+/// c += a * b in ascending k; four rows of C stay in registers over all k, which hides the latency of the additions.
 void multiply(int depth, Tiles<float> &tiles) {
-  for (int row = 0; row < kRows; ++row) {
-    float sum[kColumns];
-    std::memcpy(sum, tiles.c[row], sizeof(sum));
+  constexpr int step = 4;
+  for (int row = 0; row < kRows; row += step) {
+    Row sums[step], factor;
+    std::memcpy(sums, tiles.c[row], sizeof(sums));
     for (int k = 0; k < depth; ++k) {
-      float factor = tiles.a[k][row];
-      for (int column = 0; column < kColumns; ++column)
-        sum[column] += factor * tiles.b[k][column];
+      std::memcpy(&factor, tiles.b[k], sizeof(factor));
+      for (int i = 0; i < step; ++i)
+        sums[i] += tiles.a[k][row + i] * factor;
     }
-    std::memcpy(tiles.c[row], sum, sizeof(sum));
+    std::memcpy(tiles.c[row], sums, sizeof(sums));
   }
 }
 
