@@ -9,6 +9,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/Error.h"
+#include <functional>
 
 namespace moray::codegen {
 
@@ -72,6 +73,7 @@ struct CompileOptions {
   std::string objectDir; // not empty: also write <symbol>.<level>.o there, with symbols, for gdb and perf
   std::string ptxDir;    // not empty: also write <symbol>.<chip>.ptx there
   std::string ptxas;     // assembler for cubins; empty: PTX alone
+  std::function<void(size_t done, size_t total)> progress; // kernels; one call at a time, from any thread; may be empty
 };
 
 /// Code of one or many kernels; schema Image says what the kinds hold.
