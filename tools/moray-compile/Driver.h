@@ -1,4 +1,4 @@
-// The steps of moray-compile: import, passes phase by phase, code, package, load check.
+// The steps of moray-compile: import, passes phase by phase, code for every target, package, load check.
 #pragma once
 #include "codegen/Emitter.h"
 #include "passes/Pipelines.h"
@@ -8,11 +8,21 @@
 
 namespace moray::tools {
 
+/// One target of the artifact.
+struct TargetRequest {
+  const codegen::GpuTarget *gpu = nullptr; // null: the CPU
+  std::optional<lm::Mode> mode;            // none: what suits the checkpoint and the machine (README.md)
+
+  std::string name() const;
+};
+
 struct CompileRequest {
   std::string input, output, dumpDirectory;
   Phase lastPhase = Phase::Package;
-  PipelineOptions pipeline;
+  std::vector<TargetRequest> targets{{}};
+  PipelineOptions pipeline; // its mode is set for each target
   codegen::CompileOptions code;
+  std::string assembler; // version of the ptxas in `code`, for the record; empty: none
   bool embedWeights = true, strict = false, fullHash = false, quiet = false, json = false;
   std::vector<std::string> flags; // as recorded in the artifact: what changes its content, in a fixed order
 };

@@ -17,7 +17,8 @@ int reportError(llvm::Error error) {
   auto [code, text] = llvm::StringRef(message).split(": ");
   if (code.size() != 5 || code[0] != 'E' || !llvm::all_of(code.drop_front(), llvm::isDigit))
     return reportFault(message);
-  int exitCode = code.starts_with("E2")                        ? kExitModel
+  int exitCode = code.starts_with("E1")                        ? kExitUsage
+                 : code.starts_with("E2")                      ? kExitModel
                  : code.starts_with("E341") || code == "E3105" ? kExitResources
                                                                : kExitInternal;
   return fail(code.str().c_str(), text.str(), "", exitCode);

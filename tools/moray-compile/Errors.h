@@ -4,8 +4,9 @@
 
 namespace moray::tools {
 
-/// Prints an "Ennnn: ..." error as `error[Ennnn]: ...` and returns its exit code: E2xxx bad model input, E341x files
-/// and space, anything else internal. A text without a code is a fault of the compiler itself: E3001.
+/// Prints an "Ennnn: ..." error as `error[Ennnn]: ...` and returns its exit code: E1xxx usage, E2xxx bad model
+/// input, E341x files and space, anything else internal. A text without a code is a fault of the compiler itself:
+/// E3001.
 int reportError(llvm::Error error);
 
 /// E3001: something that no input should be able to cause.
