@@ -1,5 +1,5 @@
-//===- Target.cpp - CPU levels ------------------------------------------------===//
-// Parameters of the CPU levels and the check for what the host has.
+//===- Target.cpp - CPU levels and GPU generations ----------------------------===//
+// Their parameters, and the check for what the host has.
 
 #include "codegen/Target.h"
 #include "llvm/TargetParser/Host.h"
@@ -35,4 +35,20 @@ bool moray::codegen::hostSupports(CpuLevel level) {
     return avx512 && has({"amx-tile", "amx-bf16"});
   }
   return false;
+}
+
+// sm_86 and sm_89 allow 99 KiB to a block, sm_80 163, sm_90 227: code that runs on all of them takes the least.
+static const unsigned ampere[] = {80, 86, 89, 90}, ada[] = {89, 90};
+static const GpuTarget gpuTargets[] = {
+    {80, "cuda:sm_80", "sm_80", "+ptx70", 70, false, 99 << 10, 108, ampere},
+    {89, "cuda:sm_89", "sm_89", "+ptx84", 84, true, 99 << 10, 128, ada},
+};
+
+llvm::ArrayRef<GpuTarget> moray::codegen::allGpuTargets() { return gpuTargets; }
+
+const GpuTarget *moray::codegen::findGpuTarget(llvm::StringRef name) {
+  for (const GpuTarget &target : gpuTargets)
+    if (target.name == name)
+      return &target;
+  return nullptr;
 }

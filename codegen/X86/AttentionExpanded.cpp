@@ -9,7 +9,7 @@
 
 #include "codegen/X86/Attention.h"
 #include "codegen/X86/AttentionVectors.h"
-#include "codegen/X86/Math.h"
+#include "codegen/Math.h"
 #include <limits>
 
 using namespace mlir;

@@ -2,7 +2,7 @@
 // Packing, the two ways to multiply, and the epilogue.
 
 #include "codegen/X86/GemmTile.h"
-#include "codegen/X86/Math.h"
+#include "codegen/Math.h"
 
 using namespace mlir;
 using namespace moray::codegen;

@@ -2,25 +2,11 @@
 // MLIR passes, a check of what they left, LLVM at O3 without its vectorisers or loop unroller, and an ELF object.
 
 #include "codegen/X86/LowerToObject.h"
+#include "codegen/LowerToLLVM.h"
 #include "codegen/X86/VectorBuilder.h"
-#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
-#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
-#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
-#include "mlir/Conversion/Passes.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
-#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVMPass.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
-#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
-#include "mlir/Target/LLVMIR/Export.h"
-#include "mlir/Transforms/Passes.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/SmallVectorMemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -29,7 +15,6 @@
 
 using namespace moray::codegen;
 using llvm::createStringError;
-using llvm::formatv;
 
 static const char triple[] = "x86_64-unknown-linux-gnu";
 
@@ -44,13 +29,7 @@ void moray::codegen::initialiseX86() {
 }
 
 void moray::codegen::registerKernelDialects(mlir::DialectRegistry &registry) {
-  registry.insert<mlir::arith::ArithDialect, mlir::cf::ControlFlowDialect, mlir::LLVM::LLVMDialect,
-                  mlir::scf::SCFDialect, mlir::vector::VectorDialect>();
-  mlir::arith::registerConvertArithToLLVMInterface(registry);
-  mlir::cf::registerConvertControlFlowToLLVMInterface(registry);
-  mlir::vector::registerConvertVectorToLLVMInterface(registry);
-  mlir::registerBuiltinDialectTranslation(registry);
-  mlir::registerLLVMDialectTranslation(registry);
+  registerLoweringDialects(registry);
 }
 
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
@@ -74,45 +53,18 @@ moray::codegen::buildKernelModule(const KernelSpec &spec, const Target &target, 
 
 /// Only LLVM operations of a closed list may reach the backend: it ends the process on what it cannot select, and calls
 /// would need a loader.
-static std::string findForbidden(mlir::ModuleOp module) {
+static bool isAllowed(mlir::Operation *op) {
   static const char *const intrinsics[] = {"llvm.intr.fma",          "llvm.intr.prefetch", "llvm.intr.sqrt",
                                            "llvm.intr.umin",         "llvm.intr.umax",     "llvm.intr.smin",
                                            "llvm.intr.smax",         "llvm.intr.fabs",     "llvm.intr.masked.load",
                                            "llvm.intr.masked.store", "llvm.intr.ctpop",    "llvm.intr.ctlz"};
-  std::string found;
-  module.walk([&](mlir::Operation *op) {
-    llvm::StringRef name = op->getName().getStringRef();
-    bool allowed = llvm::isa<mlir::ModuleOp>(op) || name.starts_with("llvm.");
-    if (name.starts_with("llvm.intr."))
-      allowed = llvm::is_contained(intrinsics, name);
-    else if (llvm::isa<mlir::LLVM::CallOp, mlir::LLVM::InvokeOp, mlir::LLVM::GlobalOp, mlir::LLVM::InlineAsmOp,
-                       mlir::LLVM::CallIntrinsicOp, mlir::LLVM::FRemOp>(op))
-      allowed = false;
-    if (!allowed && found.empty())
-      found = name.str();
-  });
-  return found;
-}
-
-static llvm::Error lowerToLLVMDialect(mlir::ModuleOp module) {
-  mlir::PassManager pm(module.getContext());
-  pm.addPass(mlir::createCanonicalizerPass());
-  pm.addPass(mlir::createCSEPass());
-  pm.addPass(mlir::createSCFToControlFlowPass());
-  pm.addPass(mlir::createConvertVectorToLLVMPass());
-  pm.addPass(mlir::createConvertToLLVMPass());
-  pm.addPass(mlir::createReconcileUnrealizedCastsPass());
-  pm.addPass(mlir::createCSEPass());
-  std::string message;
-  mlir::ScopedDiagnosticHandler handler(module.getContext(), [&](mlir::Diagnostic &diagnostic) {
-    message += diagnostic.str() + "; ";
-    return mlir::success();
-  });
-  if (failed(pm.run(module)))
-    return createStringError("E3106: a kernel does not lower to LLVM: " + message);
-  if (std::string name = findForbidden(module); !name.empty())
-    return createStringError("E3103: operation '" + name + "' is not allowed in a kernel: expand it before codegen");
-  return llvm::Error::success();
+  llvm::StringRef name = op->getName().getStringRef();
+  if (name.starts_with("llvm.intr."))
+    return llvm::is_contained(intrinsics, name);
+  if (llvm::isa<mlir::LLVM::CallOp, mlir::LLVM::InvokeOp, mlir::LLVM::GlobalOp, mlir::LLVM::InlineAsmOp,
+                mlir::LLVM::CallIntrinsicOp, mlir::LLVM::FRemOp>(op))
+    return false;
+  return llvm::isa<mlir::ModuleOp>(op) || name.starts_with("llvm.");
 }
 
 static std::unique_ptr<llvm::TargetMachine> makeMachine(const Target &target) {
@@ -144,43 +96,18 @@ static void setAttributes(llvm::Module &module, const Target &target) {
   }
 }
 
-static void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopUnrolling = false; // emitters unroll what pays; full unrolling of K loops only costs compile time and code
-  tuning.LoopVectorization = false;
-  tuning.SLPVectorization = false;
-  tuning.LoopInterleaving = false;
-  llvm::PassBuilder passes(&machine, tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager components;
-  llvm::ModuleAnalysisManager modules;
-  passes.registerModuleAnalyses(modules);
-  passes.registerCGSCCAnalyses(components);
-  passes.registerFunctionAnalyses(functions);
-  passes.registerLoopAnalyses(loops);
-  passes.crossRegisterProxies(loops, functions, components, modules);
-  passes.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
-}
-
 llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp module, const Target &target,
                                                                 ObjectKind kind) {
   auto machine = makeMachine(target);
   if (!machine)
     return createStringError("E3106: this LLVM has no x86 backend");
-  module->setAttr(mlir::LLVM::LLVMDialect::getTargetTripleAttrName(),
-                  mlir::StringAttr::get(module.getContext(), triple));
-  module->setAttr(mlir::LLVM::LLVMDialect::getDataLayoutAttrName(),
-                  mlir::StringAttr::get(module.getContext(), machine->createDataLayout().getStringRepresentation()));
-  if (llvm::Error error = lowerToLLVMDialect(module))
-    return error;
   llvm::LLVMContext context;
-  auto translated = mlir::translateModuleToLLVMIR(module, context, "kernel");
+  auto translated = lowerToLLVM(module, *machine, isAllowed, context);
   if (!translated)
-    return createStringError("E3106: a kernel does not translate to LLVM IR");
-  translated->setTargetTriple(llvm::Triple(triple));
-  setAttributes(*translated, target);
-  optimise(*translated, *machine);
+    return translated.takeError();
+  llvm::Module &kernel = **translated;
+  setAttributes(kernel, target);
+  optimise(kernel, *machine);
 
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
@@ -189,6 +116,6 @@ llvm::Expected<std::vector<char>> moray::codegen::lowerToObject(mlir::ModuleOp m
       kind == ObjectKind::Assembly ? llvm::CodeGenFileType::AssemblyFile : llvm::CodeGenFileType::ObjectFile;
   if (machine->addPassesToEmitFile(emission, stream, nullptr, fileType))
     return createStringError("E3106: the x86 backend cannot write objects");
-  emission.run(*translated);
+  emission.run(kernel);
   return std::vector<char>(bytes.begin(), bytes.end());
 }

@@ -7,7 +7,7 @@
 
 #include "codegen/Emitter.h"
 #include "codegen/RowProgram.h"
-#include "codegen/X86/Math.h"
+#include "codegen/Math.h"
 #include "codegen/X86/RowVectors.h"
 
 using namespace mlir;

@@ -6,7 +6,7 @@
 
 #include "codegen/Emitter.h"
 #include "codegen/SamplingSpec.h"
-#include "codegen/X86/Math.h"
+#include "codegen/Math.h"
 #include "codegen/X86/RowVectors.h"
 #include <limits>
 

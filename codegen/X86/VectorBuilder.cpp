@@ -1,5 +1,5 @@
 //===- VectorBuilder.cpp - helper that writes vector kernels ------------------===//
-// Arguments, arithmetic, number formats and control flow of the x86 emitters.
+// Arguments, vectors and number formats of the x86 emitters.
 
 #include "codegen/X86/VectorBuilder.h"
 #include "mlir/Dialect/LLVMIR/LLVMTypes.h"
@@ -8,37 +8,7 @@ using namespace mlir;
 using namespace moray::codegen;
 
 VectorBuilder::VectorBuilder(OpBuilder &builder, LLVM::LLVMFuncOp function, const Target &target)
-    : target(target), b(builder), loc(function.getLoc()), function(function) {
-  i1 = b.getI1Type(), i8 = b.getI8Type(), i16 = b.getI16Type(), i32 = b.getI32Type(), i64 = b.getI64Type();
-  f16 = b.getF16Type(), f32 = b.getF32Type(), f64 = b.getF64Type();
-  ptr = LLVM::LLVMPointerType::get(b.getContext());
-  b.setInsertionPointToEnd(&function.getBody().front());
-}
-
-Type VectorBuilder::shaped(Value like, Type element) {
-  if (auto type = dyn_cast<VectorType>(like.getType()))
-    return VectorType::get(type.getShape(), element);
-  return element;
-}
-
-//===----------------------------------------------------------------------===//
-// What the kernel receives
-//===----------------------------------------------------------------------===//
-
-VectorBuilder::Value VectorBuilder::inPrologue(const std::string &name, llvm::function_ref<Value()> make) {
-  for (auto &entry : prologue)
-    if (entry.first == name)
-      return entry.second;
-  OpBuilder::InsertionGuard guard(b);
-  if (prologueEnd)
-    b.setInsertionPointAfter(prologueEnd);
-  else
-    b.setInsertionPointToStart(&function.getBody().front());
-  Value value = make();
-  prologueEnd = value.getDefiningOp();
-  prologue.emplace_back(name, value);
-  return value;
-}
+    : KernelBuilder(builder, function), target(target), ptr(LLVM::LLVMPointerType::get(builder.getContext())) {}
 
 VectorBuilder::Value VectorBuilder::operand(unsigned index) {
   Value table = inPrologue("operands", [&] { return load(ptr, function.getArgument(0)); });
@@ -60,131 +30,7 @@ VectorBuilder::Value VectorBuilder::layer() {
 VectorBuilder::Value VectorBuilder::task() { return function.getArgument(1); }
 VectorBuilder::Value VectorBuilder::scratch() { return function.getArgument(2); }
 
-VectorBuilder::Value VectorBuilder::rows(const RowDomain &domain) {
-  switch (domain.kind) {
-  case RowDomain::Rows:
-    return live(0);
-  case RowDomain::Decode:
-    return live(1);
-  case RowDomain::Prefill: {
-    Value all = live(0), decode = live(1);
-    return sub(all, decode);
-  }
-  case RowDomain::Outs:
-    return live(3);
-  case RowDomain::Slots:
-    return mul(live(0), domain.perRow);
-  }
-  return {};
-}
-
-void VectorBuilder::faultIf(Value condition) {
-  Value code = trunc(add(layer(), 1), i32);
-  ifThen(condition, [&] {
-    LLVM::StoreOp::create(b, loc, code, function.getArgument(3), /*alignment=*/4, /*isVolatile=*/false,
-                          /*isNonTemporal=*/false,
-                          /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic);
-  });
-}
-
-//===----------------------------------------------------------------------===//
-// Constants and arithmetic
-//===----------------------------------------------------------------------===//
-
-VectorBuilder::Value VectorBuilder::constI(Type type, int64_t value) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(b, loc,
-                                     DenseElementsAttr::get(vector, b.getIntegerAttr(vector.getElementType(), value)));
-  return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
-}
-VectorBuilder::Value VectorBuilder::constF(Type type, double value) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    return arith::ConstantOp::create(b, loc,
-                                     DenseElementsAttr::get(vector, b.getFloatAttr(vector.getElementType(), value)));
-  return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
-}
-VectorBuilder::Value VectorBuilder::splat(Value scalar, unsigned lanes) {
-  return vector::BroadcastOp::create(b, loc, vec(lanes, scalar.getType()), scalar);
-}
-
-#define MORAY_BINARY(name, Op)                                                                                         \
-  VectorBuilder::Value VectorBuilder::name(Value a, Value c) { return arith::Op::create(b, loc, a, c); }
-MORAY_BINARY(add, AddIOp)
-MORAY_BINARY(sub, SubIOp)
-MORAY_BINARY(mul, MulIOp)
-MORAY_BINARY(divu, DivUIOp)
-MORAY_BINARY(remu, RemUIOp)
-MORAY_BINARY(minu, MinUIOp)
-MORAY_BINARY(maxu, MaxUIOp)
-MORAY_BINARY(andi, AndIOp)
-MORAY_BINARY(ori, OrIOp)
-MORAY_BINARY(xori, XOrIOp)
-MORAY_BINARY(addf, AddFOp)
-MORAY_BINARY(subf, SubFOp)
-MORAY_BINARY(mulf, MulFOp)
-MORAY_BINARY(divf, DivFOp)
-#undef MORAY_BINARY
-
-VectorBuilder::Value VectorBuilder::shl(Value a, unsigned bits) {
-  return arith::ShLIOp::create(b, loc, a, constI(a.getType(), bits));
-}
-VectorBuilder::Value VectorBuilder::shrl(Value a, unsigned bits) {
-  return arith::ShRUIOp::create(b, loc, a, constI(a.getType(), bits));
-}
-VectorBuilder::Value VectorBuilder::shra(Value a, unsigned bits) {
-  return arith::ShRSIOp::create(b, loc, a, constI(a.getType(), bits));
-}
-VectorBuilder::Value VectorBuilder::cmp(arith::CmpIPredicate predicate, Value a, Value c) {
-  return arith::CmpIOp::create(b, loc, predicate, a, c);
-}
-VectorBuilder::Value VectorBuilder::select(Value condition, Value a, Value c) {
-  return arith::SelectOp::create(b, loc, condition, a, c);
-}
-VectorBuilder::Value VectorBuilder::zext(Value a, Type element) {
-  return arith::ExtUIOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::sext(Value a, Type element) {
-  return arith::ExtSIOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::trunc(Value a, Type element) {
-  return arith::TruncIOp::create(b, loc, shaped(a, element), a);
-}
-
-VectorBuilder::Value VectorBuilder::negf(Value a) { return arith::NegFOp::create(b, loc, a); }
-VectorBuilder::Value VectorBuilder::fma(Value a, Value c, Value d) { return LLVM::FMAOp::create(b, loc, a, c, d); }
-VectorBuilder::Value VectorBuilder::sqrt(Value a) { return LLVM::SqrtOp::create(b, loc, a.getType(), a); }
-VectorBuilder::Value VectorBuilder::absf(Value a) {
-  Value bits = bitcast(a, i32);
-  return bitcast(andi(bits, 0x7fffffff), f32);
-}
-VectorBuilder::Value VectorBuilder::maxf(Value a, Value c) {
-  return select(cmpf(arith::CmpFPredicate::OGT, a, c), a, c);
-}
-VectorBuilder::Value VectorBuilder::minf(Value a, Value c) {
-  return select(cmpf(arith::CmpFPredicate::OLT, a, c), a, c);
-}
-VectorBuilder::Value VectorBuilder::cmpf(arith::CmpFPredicate predicate, Value a, Value c) {
-  return arith::CmpFOp::create(b, loc, predicate, a, c);
-}
-VectorBuilder::Value VectorBuilder::bitcast(Value a, Type element) {
-  return LLVM::BitcastOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::toFloat(Value a, Type element) {
-  return arith::SIToFPOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::toInt(Value a, Type element) {
-  return arith::FPToSIOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::extf(Value a, Type element) {
-  return arith::ExtFOp::create(b, loc, shaped(a, element), a, arith::FastMathFlagsAttr());
-}
-VectorBuilder::Value VectorBuilder::truncf(Value a, Type element) {
-  return LLVM::FPTruncOp::create(b, loc, shaped(a, element), a);
-}
-VectorBuilder::Value VectorBuilder::isNotFinite(Value a) {
-  Value exponent = andi(bitcast(a, i32), 0x7f800000);
-  return eq(exponent, 0x7f800000);
-}
+VectorBuilder::Value VectorBuilder::faultWord() { return function.getArgument(3); }
 
 //===----------------------------------------------------------------------===//
 // Vectors
@@ -243,43 +89,15 @@ VectorBuilder::Value VectorBuilder::treeSums(llvm::ArrayRef<Value> vectors) {
 // Memory and number formats
 //===----------------------------------------------------------------------===//
 
-VectorBuilder::Value VectorBuilder::at(Value base, Value byteOffset) {
-  return LLVM::GEPOp::create(b, loc, ptr, i8, base, ValueRange{byteOffset});
-}
-VectorBuilder::Value VectorBuilder::at(Value base, int64_t byteOffset) {
-  if (!byteOffset)
-    return base;
-  if (!llvm::isInt<32>(byteOffset))
-    return at(base, c64(byteOffset));
-  return LLVM::GEPOp::create(b, loc, ptr, i8, base, llvm::ArrayRef<LLVM::GEPArg>{int32_t(byteOffset)});
-}
-static unsigned elementBytes(Type type) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    type = vector.getElementType();
-  return type.isIntOrFloat() ? std::max(1u, type.getIntOrFloatBitWidth() / 8) : 8;
-}
-VectorBuilder::Value VectorBuilder::load(Type type, Value address, unsigned alignment) {
-  return LLVM::LoadOp::create(b, loc, type, address, alignment ? alignment : elementBytes(type));
-}
-void VectorBuilder::store(Value value, Value address, unsigned alignment) {
-  LLVM::StoreOp::create(b, loc, value, address, alignment ? alignment : elementBytes(value.getType()));
-}
 void VectorBuilder::prefetch(Value address) {
   LLVM::Prefetch::create(b, loc, address, /*rw=*/0, /*hint=*/3, /*cache=*/1);
 }
 
-VectorBuilder::Value VectorBuilder::widenBf16(Value bits) { return bitcast(shl(zext(bits, i32), 16), f32); }
 VectorBuilder::Value VectorBuilder::widenF8(Value codes) {
   // Sign, exponent and mantissa land in the fields of a half whose bias is 8 larger: value * 2^-8, subnormals included.
   Value bits = andi(shl(sext(codes, i16), 7), int16_t(0xBF80));
   return extf(bitcast(bits, f16), f32);
 }
-VectorBuilder::Value VectorBuilder::roundToBf16(Value value) {
-  Value bits = bitcast(value, i32);
-  Value odd = andi(shrl(bits, 16), 1);
-  return trunc(shrl(add(add(bits, odd), 0x7fff), 16), i16);
-}
-
 static Type storedType(VectorBuilder &v, DType type) {
   return type == DType::F32 ? v.f32 : type == DType::BF16 ? v.i16 : v.i8;
 }
@@ -322,46 +140,3 @@ void VectorBuilder::storeNarrow(DType type, Value value, Value address) {
   store(type == DType::BF16 ? roundToBf16(value) : value, address);
 }
 
-//===----------------------------------------------------------------------===//
-// Control
-//===----------------------------------------------------------------------===//
-
-void VectorBuilder::forLoop(Value lower, Value upper, Value step, llvm::function_ref<void(Value)> body) {
-  forLoop(lower, upper, step, ValueRange{}, [&](Value iv, ValueRange) {
-    body(iv);
-    return Values{};
-  });
-}
-VectorBuilder::Values VectorBuilder::forLoop(Value lower, Value upper, Value step, ValueRange init,
-                                             llvm::function_ref<Values(Value, ValueRange)> body) {
-  auto loop =
-      scf::ForOp::create(b, loc, lower, upper, step, init, [&](OpBuilder &, Location, Value iv, ValueRange carried) {
-        scf::YieldOp::create(b, loc, body(iv, carried));
-      });
-  return Values(loop.getResults());
-}
-void VectorBuilder::ifThen(Value condition, llvm::function_ref<void()> then) {
-  scf::IfOp::create(b, loc, condition, [&](OpBuilder &, Location) {
-    then();
-    scf::YieldOp::create(b, loc);
-  });
-}
-void VectorBuilder::ifElse(Value condition, llvm::function_ref<void()> then, llvm::function_ref<void()> otherwise) {
-  ifElse(
-      condition, TypeRange{},
-      [&] {
-        then();
-        return Values{};
-      },
-      [&] {
-        otherwise();
-        return Values{};
-      });
-}
-VectorBuilder::Values VectorBuilder::ifElse(Value condition, TypeRange types, llvm::function_ref<Values()> then,
-                                            llvm::function_ref<Values()> otherwise) {
-  auto op = scf::IfOp::create(
-      b, loc, condition, [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, then()); },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, loc, otherwise()); });
-  return Values(op.getResults());
-}

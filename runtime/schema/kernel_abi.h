@@ -38,7 +38,9 @@ typedef void (*moray_kernel_fn)(const moray_kernel_args *args, uint64_t task, vo
 /* The GPU kernel interface. A stage is a `.entry` with 8-byte parameters only, in this order: the operands as in
  * moray_kernel_args (device addresses, 256-byte aligned where a buffer begins), then MORAY_GPU_TRAILING more:
  *   live      address of the 4 counts (int32), device memory
- *   scratch   address of the kernel's scratch memory, 256-byte aligned, contents undefined
+ *   scratch   address of the kernel's scratch memory, 256-byte aligned. Its first MORAY_GPU_COUNTER_BYTES are zero when
+ *             a kernel begins and zero again when it ends (counters: who arrives last); the rest is undefined. A kernel
+ *             whose scratch_bytes is 0 gets no scratch memory.
  *   fault     address of the fault word (uint32), as above
  *   T, B, N, P, C   capacities as numbers
  *   layer     as above
@@ -46,6 +48,7 @@ typedef void (*moray_kernel_fn)(const moray_kernel_args *args, uint64_t task, vo
  * (a graph is captured for full buckets): kernels take counts from device memory and let surplus blocks end. Blocks of
  * one launch run in any order, none waits for another. */
 #define MORAY_GPU_TRAILING 9u
+#define MORAY_GPU_COUNTER_BYTES 1024u
 enum { MORAY_GPU_LIVE = 0, MORAY_GPU_SCRATCH = 1, MORAY_GPU_FAULT = 2, MORAY_GPU_SYMBOLS = 3, MORAY_GPU_LAYER = 8 };
 
 /* One row of sampling parameters. temperature <= 0: greedy. top_k 0: off. top_p 1: off. `position` is the position of

@@ -54,11 +54,11 @@ TEST(Compile, EqualSpecsShareCodeAndBytesDoNotDependOnThreads) {
   CompileOptions one, two;
   one.threads = 1, two.threads = 2;
   auto a = llvm::cantFail(compileKernels(specs, one)), b = llvm::cantFail(compileKernels(specs, two));
-  ASSERT_EQ(2u, a.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    EXPECT_EQ(a[i].bytes, b[i].bytes);
-    EXPECT_EQ(a[i].variants[0].entry, a[i].variants[2].entry);
-    EXPECT_NE(a[i].variants[0].entry, a[i].variants[1].entry);
-    EXPECT_GT(a[i].variants[0].codeSize, 0u);
+  ASSERT_EQ(2u, a.images.size());
+  for (size_t i = 0; i < a.images.size(); ++i) {
+    EXPECT_EQ(a.images[i].bytes, b.images[i].bytes);
+    EXPECT_EQ(a.variants[0][i].entry, a.variants[2][i].entry);
+    EXPECT_NE(a.variants[0][i].entry, a.variants[1][i].entry);
+    EXPECT_GT(a.variants[0][i].codeSize, 0u);
   }
 }

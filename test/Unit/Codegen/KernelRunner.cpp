@@ -72,10 +72,12 @@ Buffer::~Buffer() {
 KernelRunner::KernelRunner(const std::vector<KernelSpec> &specs, CpuLevel level) {
   CompileOptions options;
   options.levels = {level};
-  auto images = compileKernels(specs, options);
-  if (!images)
-    throw std::runtime_error(llvm::toString(images.takeError()));
-  compiled = std::move(images->front());
+  auto kernels = compileKernels(specs, options);
+  if (!kernels)
+    throw std::runtime_error(llvm::toString(kernels.takeError()));
+  compiled = std::move(kernels->images.front());
+  for (std::vector<CompiledVariant> &kernel : kernels->variants)
+    variants.push_back(std::move(kernel.front()));
   code = mmap(nullptr, compiled.bytes.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   std::memcpy(code, compiled.bytes.data(), compiled.bytes.size());
   mprotect(code, compiled.bytes.size(), PROT_READ | PROT_EXEC);
@@ -84,16 +86,16 @@ KernelRunner::~KernelRunner() { munmap(code, compiled.bytes.size()); }
 
 uint32_t KernelRunner::run(size_t index, const std::vector<void *> &operands, const SymbolValues &symbols,
                            const Options &options) const {
-  const CompiledVariant &variant = compiled.variants.at(index);
+  const CompiledVariant &variant = variants.at(index);
   auto kernel = reinterpret_cast<moray_kernel_fn>(static_cast<char *>(code) + variant.entry);
   int32_t live[4] = {int32_t(symbols[5]), int32_t(symbols[6]), int32_t(symbols[7]), int32_t(symbols[8])};
   moray_kernel_args args{operands.data(), live, symbols.data(), options.layer};
-  uint64_t tasks = evaluate(variant.launch.tasks, symbols);
+  uint64_t tasks = evaluate(variant.tasks, symbols);
   uint32_t fault = 0;
   std::atomic<uint64_t> next{0};
   auto work = [&] {
     _mm_setcsr(0x1F80);
-    Buffer scratch(std::max<uint64_t>(evaluate(variant.launch.scratchBytes, symbols), 64));
+    Buffer scratch(std::max<uint64_t>(evaluate(variant.scratchBytes, symbols), 64));
     for (uint64_t t; (t = next++) < tasks;)
       kernel(&args, options.reverse ? tasks - 1 - t : t, scratch.data(), &fault);
   };

@@ -58,6 +58,7 @@ public:
 
 private:
   codegen::CompiledImage compiled;
+  std::vector<codegen::CompiledVariant> variants; // by kernel
   void *code = nullptr;
 };
 

@@ -1,7 +1,7 @@
 //===- Math.cpp - elementary functions in plain IEEE operations ---------------===//
 // Polynomials with explicit fma and bit-level conversions; see Math.h.
 
-#include "codegen/X86/Math.h"
+#include "codegen/Math.h"
 #include <initializer_list>
 
 using namespace mlir;
@@ -11,9 +11,9 @@ namespace moray::codegen::math {
 namespace {
 /// Short spellings for one operand shape.
 struct Ops {
-  VectorBuilder &b;
+  KernelBuilder &b;
   Type f, i; // f32 and i32 of the operand's shape
-  Ops(VectorBuilder &b, Value like) : b(b), f(shaped(like, b.f32)), i(shaped(like, b.i32)) {}
+  Ops(KernelBuilder &b, Value like) : b(b), f(shaped(like, b.f32)), i(shaped(like, b.i32)) {}
   static Type shaped(Value like, Type element) {
     auto v = dyn_cast<VectorType>(like.getType());
     return v ? Type(VectorType::get(v.getShape(), element)) : element;
@@ -37,7 +37,7 @@ constexpr double kRoundF32 = 12582912.0;         // 1.5 * 2^23: adding it leaves
 constexpr double kRoundF64 = 6755399441055744.0; // 1.5 * 2^52
 } // namespace
 
-Value exp(VectorBuilder &b, Value x) {
+Value exp(KernelBuilder &b, Value x) {
   Ops o(b, x);
   // Comparisons with NaN are false: NaN passes through both clamps.
   x = b.select(b.cmpf(CmpFPredicate::OLT, x, o.num(-105.0)), o.num(-105.0), x);
@@ -55,7 +55,7 @@ Value exp(VectorBuilder &b, Value x) {
   return b.mulf(b.mulf(p, o.powerOfTwo(half)), o.powerOfTwo(b.sub(n, half)));
 }
 
-Value log(VectorBuilder &b, Value x) {
+Value log(KernelBuilder &b, Value x) {
   Ops o(b, x);
   // x = m * 2^e with m in [sqrt(1/2), sqrt(2)).
   Value bits = o.asInt(x);
@@ -71,7 +71,7 @@ Value log(VectorBuilder &b, Value x) {
   return b.fma(ef, o.num(0.693359375), b.addf(r, p));
 }
 
-std::pair<Value, Value> sinCos(VectorBuilder &b, Value x) {
+std::pair<Value, Value> sinCos(KernelBuilder &b, Value x) {
   Ops o(b, x);
   auto wide = [&](double v) { return b.constF(Ops::shaped(x, b.f64), v); };
   Value a = b.extf(x, b.f64);
@@ -94,12 +94,12 @@ std::pair<Value, Value> sinCos(VectorBuilder &b, Value x) {
   return {flip(b.select(odd, c, s), q), flip(b.select(odd, s, c), b.add(q, o.bits(1)))};
 }
 
-static Value onePlusExpNeg(VectorBuilder &b, Value x) { return b.addf(Ops(b, x).num(1.0), exp(b, b.negf(x))); }
+static Value onePlusExpNeg(KernelBuilder &b, Value x) { return b.addf(Ops(b, x).num(1.0), exp(b, b.negf(x))); }
 
-Value sigmoid(VectorBuilder &b, Value x) { return b.divf(Ops(b, x).num(1.0), onePlusExpNeg(b, x)); }
-Value silu(VectorBuilder &b, Value x) { return b.divf(x, onePlusExpNeg(b, x)); }
+Value sigmoid(KernelBuilder &b, Value x) { return b.divf(Ops(b, x).num(1.0), onePlusExpNeg(b, x)); }
+Value silu(KernelBuilder &b, Value x) { return b.divf(x, onePlusExpNeg(b, x)); }
 
-Value toE4M3(VectorBuilder &b, Value x) {
+Value toE4M3(KernelBuilder &b, Value x) {
   Ops o(b, x);
   Value bits = o.asInt(x), sign = b.andi(b.shrl(bits, 24), o.bits(0x80));
   Value a = b.absf(x);
@@ -113,11 +113,11 @@ Value toE4M3(VectorBuilder &b, Value x) {
   return b.trunc(b.ori(code, sign), b.i8);
 }
 
-Value roundUpToPowerOfTwo(VectorBuilder &b, Value x) {
+Value roundUpToPowerOfTwo(KernelBuilder &b, Value x) {
   Ops o(b, x);
   return o.asFloat(b.andi(b.add(o.asInt(x), o.bits(0x7FFFFF)), o.bits(0x7F800000)));
 }
 
-Value canonicalZero(VectorBuilder &b, Value x) { return b.addf(x, Ops(b, x).num(0.0)); }
+Value canonicalZero(KernelBuilder &b, Value x) { return b.addf(x, Ops(b, x).num(0.0)); }
 
 } // namespace moray::codegen::math

@@ -1,0 +1,18 @@
+//===- Emitters.h - the GPU emitters -------------------------------------*- C++ -*-===//
+// One emitter per kernel class, one per file in this folder.
+
+#ifndef MORAY_CODEGEN_NVPTX_EMITTERS_H
+#define MORAY_CODEGEN_NVPTX_EMITTERS_H
+
+#include "codegen/Emitter.h"
+
+namespace moray::codegen {
+
+extern const GpuEmitter gpuPermuteEmitter;
+
+/// All GPU emitters.
+llvm::ArrayRef<const GpuEmitter *> gpuEmitters();
+
+} // namespace moray::codegen
+
+#endif
