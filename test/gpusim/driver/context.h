@@ -1,0 +1,148 @@
+// The primary context: memory, modules, streams, events, graphs, captures, and the error that outlives its cause.
+#pragma once
+
+#include "test/gpusim/driver/handle_table.h"
+#include "test/gpusim/driver/work.h"
+#include "test/gpusim/memory/global_memory.h"
+
+#include <deque>
+#include <map>
+#include <set>
+#include <thread>
+
+namespace gpusim {
+
+class ReportLog;
+
+/// What the environment says; read by cuInit.
+struct Settings {
+  DeviceModel device;
+  int devices = 1;             // MORAY_GPUSIM_DEVICES: 0 or 1
+  int multiprocessors = 8;     // MORAY_GPUSIM_SMS
+  int driverVersion = 13000;   // MORAY_GPUSIM_DRIVER
+  uint64_t memoryBytes = 0;    // MORAY_GPUSIM_MEMORY
+  bool allowUndefined = false; // MORAY_GPUSIM_ALLOW_UNINIT
+  bool log = false;            // MORAY_GPUSIM_LOG: a line per kernel run
+  int exitCode = 0;            // MORAY_GPUSIM_EXIT_CODE: the process ends so if there was a report
+  ExecOptions execution;
+  static Settings fromEnvironment();
+
+  static constexpr uint32_t reservedShared = 1024; // bytes of shared memory that the system takes from each block
+  unsigned residentThreads() const { return device.sm == 86 || device.sm == 89 ? 1536 : 2048; } // per multiprocessor
+  unsigned residentBlocks() const { return device.sm == 86 ? 16 : device.sm == 89 ? 24 : 32; }
+};
+
+struct LoadedModule {
+  std::unique_ptr<Module> module;
+  std::map<std::string, CUfunction> functions; // those asked for
+};
+
+/// The work that streams record while captured.
+struct Capture {
+  CUstream origin = nullptr;
+  CaptureMode mode = CU_CAPTURE_GLOBAL;
+  std::thread::id thread;
+  uint64_t id = 0;
+  bool invalid = false;
+  bool ended = false;
+  Graph graph;
+};
+
+struct Stream {
+  CUstream handle = nullptr; // CU_STREAM_LEGACY for the default stream
+  bool nonBlocking = false;
+  int priority = 0;
+  std::deque<Work> pending;
+  std::shared_ptr<Capture> capture; // null when not captured
+  std::vector<size_t> tail;         // nodes that the next captured work depends on
+};
+
+struct Event {
+  bool timing = true;
+  std::shared_ptr<Marker> marker;   // the last recording outside of captures
+  std::shared_ptr<Capture> capture; // set when last recorded in a capture
+  std::vector<size_t> nodes;        // of the capture
+};
+
+struct HostRegion {
+  uint64_t bytes = 0;
+  bool registered = false; // else allocated here
+};
+
+/// Not locked: the caller holds the driver's lock.
+class Context {
+public:
+  Context(const Settings &settings, ReportLog &reports, uint64_t *counters);
+  ~Context();
+  Context(const Context &) = delete;
+  Context &operator=(const Context &) = delete;
+
+  /// The stream of a handle, 0 and CU_STREAM_LEGACY being the default stream; null if there is none.
+  std::shared_ptr<Stream> stream(CUstream handle) const;
+  /// Puts work at the end of a stream or into its capture.
+  CUresult enqueue(Stream &stream, Work work);
+  /// Executes what the stream holds, and what that waits for.
+  void drain(Stream &stream);
+  /// Executes what a wait for the legacy default stream covers: it and every blocking stream.
+  void drainLegacy();
+  void drainAll();
+  /// Executes until the marker is reached.
+  void drainTo(const Marker &marker);
+  /// Executes one unit of work now.
+  void execute(Work &work);
+
+  /// Success if no capture forbids a call that may wait for the device or move memory; else invalidates those that do.
+  CUresult checkUnsafe();
+  /// The same for work on the legacy default stream, which would wait for captured blocking streams.
+  CUresult checkLegacy(const Stream &stream);
+  void endCapture(const std::shared_ptr<Capture> &capture);
+
+  /// Success if [address, address + bytes) lies in one allocation; else a report, and INVALID_VALUE.
+  CUresult checkRange(const char *what, uint64_t address, uint64_t bytes);
+  /// Whether the whole range is pinned host memory.
+  bool isPinned(uint64_t address, uint64_t bytes) const;
+  /// The pinned region that holds an address, or the end.
+  std::map<uint64_t, HostRegion>::const_iterator hostRegion(uint64_t address) const;
+
+  /// Reports what is still alive. To be called before the context goes.
+  void reportLeaks();
+
+  const Settings &settings;
+  ReportLog &reports;
+  uint64_t *const counters; // by the positions of gpusim_api.h
+  GlobalMemory memory;      // outlives the modules below, whose variables lie in it
+  CUcontext handle = nullptr;
+  unsigned references = 0;
+  CUresult sticky = CUDA_SUCCESS;
+  std::set<uint64_t> allocations; // from cuMemAlloc, alive
+  std::map<uint64_t, HostRegion> hostRegions;
+  HandleTable<LoadedModule, CUmodule> modules;
+  HandleTable<Function, CUfunction> functions;
+  HandleTable<Stream, CUstream> streams;
+  HandleTable<Event, CUevent> events;
+  HandleTable<Graph, CUgraph> graphs;
+  HandleTable<std::pair<CUgraph, size_t>, CUgraphNode> graphNodes;
+  HandleTable<GraphExec, CUgraphExec> graphExecs;
+  std::vector<std::shared_ptr<Capture>> captures; // not ended
+  uint64_t captureCount = 0;
+
+private:
+  void launch(Work &work);
+  void copyToDevice(Work &work);
+  void copyToHost(Work &work);
+  void copyWithin(Work &work);
+  void fill(Work &work);
+  /// The bytes of a range that was checked when the work was queued; a report and a sticky error if they are gone.
+  HostRange resolve(const char *what, uint64_t address, uint64_t bytes);
+  void fail(CUresult error, const std::string &text);
+
+  std::shared_ptr<Stream> legacy;
+  uint64_t stagedBytes = 0;
+};
+
+/// How a captured call may mix with others on this thread (cuThreadExchangeStreamCaptureMode).
+CaptureMode &threadCaptureMode();
+/// True while this thread runs a function of cuLaunchHostFunc.
+bool inHostFunction();
+
+} // namespace gpusim
