@@ -45,7 +45,9 @@ TEST_F(AtomicFileTest, WithoutCommitNothingIsLeft) {
 
 TEST_F(AtomicFileTest, KeepsTheOldFileUntilCommit) {
   std::ofstream(path) << "old";
-  { AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16)); }
+  {
+    AtomicFile file = llvm::cantFail(AtomicFile::create(path, 16));
+  }
   EXPECT_EQ(3u, fs::file_size(path));
 }
 
