@@ -13,6 +13,7 @@ namespace moray::rt {
 constexpr uint32_t kMaxLayers = 4096;
 constexpr uint32_t kMaxOperands = 512;
 constexpr uint64_t kMaxLaunches = 1u << 20; // of one run of a program, calls expanded
+constexpr uint64_t kMaxGrid = 0x7FFFFFFF;   // blocks of a launch
 
 class Artifact {
 public:
@@ -24,6 +25,8 @@ public:
 
   const schema::Artifact &metadata() const { return *root; }
   const schema::ModelConfig &model() const { return *root->model(); }
+  uint32_t targetCount() const { return root->targets()->size(); }
+  const schema::Target &target(uint32_t index) const { return *root->targets()->Get(index); }
   const MappedFile &file() const { return mapped; }
   Bytes section(int index) const { return sections[index]; }
   // Position of the code section in the file.

@@ -1,4 +1,4 @@
-// Checks the programs of the metadata: structure, buffers, lifetimes, commands and their arguments.
+// Checks the programs of a target: structure, buffers, lifetimes, commands and their arguments.
 #include "runtime/artifact/checker.h"
 #include <cstdio>
 
@@ -12,18 +12,18 @@ static constexpr size_t kMaxBuffers = 1u << 16;
 
 Status Checker::checkPrograms() const {
   size_t ofKind[static_cast<size_t>(ProgramKind::MAX) + 1] = {};
-  const size_t count = sizeOf(root.programs());
+  const size_t count = sizeOf(target->programs());
   if (count > kMaxPrograms)
     return fail(kE4013, "there are %zu programs, expected at most %zu; compile the model again", count, kMaxPrograms);
   for (uint32_t i = 0; i < count; ++i) {
-    const Program &program = *root.programs()->Get(i);
+    const Program &program = *target->programs()->Get(i);
     MORAY_TRY(checkName(program.name(), "program", i));
     MORAY_TRY(checkProgramShape(program, i));
     ++ofKind[static_cast<size_t>(program.kind())];
   }
   // Calls rely on the shapes of all programs.
   for (uint32_t i = 0; i < count; ++i) {
-    const Program &program = *root.programs()->Get(i);
+    const Program &program = *target->programs()->Get(i);
     MORAY_TRY(checkBuffers(program, i));
     for (uint32_t position = 0; position < sizeOf(program.commands()); ++position)
       MORAY_TRY(checkCommand(program, i, position));
@@ -72,10 +72,10 @@ Status Checker::checkCommand(const Program &program, size_t index, uint32_t posi
   const Command &command = *program.commands()->Get(position);
   const size_t args = sizeOf(command.args());
   if (command.kind() == CommandKind::Launch) {
-    if (command.target() >= sizeOf(root.kernels()))
+    if (command.target() >= sizeOf(target->kernels()))
       return fail(kE4015, "program %zu, command %u launches kernel %u of %zu; compile the model again", index, position,
-                  command.target(), sizeOf(root.kernels()));
-    const Kernel &kernel = *root.kernels()->Get(command.target());
+                  command.target(), sizeOf(target->kernels()));
+    const Kernel &kernel = *target->kernels()->Get(command.target());
     if (kernel.klass() == KernelClass::Probe || args != kernel.operand_count())
       return fail(kE4015,
                   "program %zu, command %u gives %zu arguments to kernel %u, which is of class %s and takes %u; "
@@ -102,13 +102,13 @@ Status Checker::checkCommand(const Program &program, size_t index, uint32_t posi
 // Only a program that is no layer calls, and it calls a layer: calls have depth one and cannot be cyclic.
 Status Checker::checkCall(const Program &program, size_t index, uint32_t position) const {
   const Command &command = *program.commands()->Get(position);
-  if (program.kind() == ProgramKind::Layer || command.target() >= sizeOf(root.programs()) ||
-      root.programs()->Get(command.target())->kind() != ProgramKind::Layer)
+  if (program.kind() == ProgramKind::Layer || command.target() >= sizeOf(target->programs()) ||
+      target->programs()->Get(command.target())->kind() != ProgramKind::Layer)
     return fail(kE4015,
                 "program %zu, command %u calls program %u of %zu; only layer programs are called, and not by each "
                 "other; compile the model again",
-                index, position, command.target(), sizeOf(root.programs()));
-  const Program &layer = *root.programs()->Get(command.target());
+                index, position, command.target(), sizeOf(target->programs()));
+  const Program &layer = *target->programs()->Get(command.target());
   const size_t args = sizeOf(command.args());
   if (args != layer.param_count())
     return fail(kE4015,
@@ -188,14 +188,15 @@ Status Checker::checkArg(const Program &program, size_t index, uint32_t position
 }
 
 Status Checker::checkLaunchCount() const {
-  for (uint32_t i = 0; i < sizeOf(root.programs()); ++i) {
-    const Program &program = *root.programs()->Get(i);
+  for (uint32_t i = 0; i < sizeOf(target->programs()); ++i) {
+    const Program &program = *target->programs()->Get(i);
     uint64_t launches = 0;
     for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
       const Command &command = *program.commands()->Get(c);
-      launches += command.kind() != CommandKind::Call ? 1
-                                                      : uint64_t{command.layer_end() - command.layer_begin()} *
-                                                            sizeOf(root.programs()->Get(command.target())->commands());
+      launches += command.kind() != CommandKind::Call
+                      ? 1
+                      : uint64_t{command.layer_end() - command.layer_begin()} *
+                            sizeOf(target->programs()->Get(command.target())->commands());
     }
     if (launches > kMaxLaunches)
       return fail(kE4013, "program %u has %llu launches, expected at most %llu; compile the model again", i,

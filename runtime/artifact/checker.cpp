@@ -1,9 +1,8 @@
-// Checks the model, kernels, images and weights of the metadata; programs are in check_programs.cpp.
+// Checks the model, targets and weights of the metadata; images and kernels are in check_code.cpp, programs in
+// check_programs.cpp.
 #include "runtime/artifact/checker.h"
 #include <cmath>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include <cstring>
 
 namespace moray::rt {
 
@@ -12,16 +11,16 @@ using namespace schema;
 static unsigned long long number(uint64_t value) { return value; }
 
 static constexpr uint32_t kMaxNameBytes = 64u << 10;
+static constexpr size_t kMaxTargets = 64;
 
 Status checkArtifact(const schema::Artifact &artifact, const Bytes (&sections)[MORAY_SECTION_COUNT],
                      uint64_t &weightSpan) {
-  const Checker checker(artifact, sections);
+  Checker checker(artifact, sections);
   MORAY_TRY(checker.checkModel());
   MORAY_TRY(checker.checkSymbols());
   MORAY_TRY(checker.checkImages());
-  MORAY_TRY(checker.checkKernels());
   MORAY_TRY(checker.checkWeights(weightSpan));
-  MORAY_TRY(checker.checkPrograms());
+  MORAY_TRY(checker.checkTargets());
   return checker.checkProvenance();
 }
 
@@ -66,8 +65,6 @@ Status Checker::checkModel() const {
       {"cache_page", model->cache_page(), 1, 1u << 16},
       {"experts_per_token", model->experts_per_token(), 0, model->experts()},
       {"experts", model->experts(), 0, 1u << 20},
-      {"numerics", static_cast<uint64_t>(model->numerics()), 0, static_cast<uint64_t>(Numerics::MAX)},
-      {"cache_dtype", static_cast<uint64_t>(model->cache_dtype()), 0, static_cast<uint64_t>(DType::MAX)},
   };
   for (const auto &bound : bounds)
     if (bound.value < bound.min || bound.value > bound.max)
@@ -100,61 +97,38 @@ Status Checker::checkSymbols() const {
   return {};
 }
 
-Status Checker::checkImages() const {
-  const Bytes code = sections[MORAY_SECTION_CODE];
-  for (uint32_t i = 0; i < sizeOf(root.images()); ++i) {
-    const Image &image = *root.images()->Get(i);
-    if (!isKnown(image.level()))
-      return fail(kE4018, "image %u has the unknown CPU level %u; install a newer runtime", i,
-                  static_cast<unsigned>(image.level()));
-    if (image.size() == 0 || image.offset() % kPageBytes != 0 || !inRange(image.offset(), image.size(), code.size()))
-      return fail(kE4018,
-                  "image %u has offset %llu and size %llu in a code section of %zu bytes; compile the model again", i,
-                  number(image.offset()), number(image.size()), code.size());
-    const uint64_t hash = XXH3_64bits(code.data() + image.offset(), image.size());
-    if (hash != image.hash())
-      return fail(kE4018, "image %u has hash %016llx, expected %016llx; the file is damaged, copy it again", i,
-                  number(hash), number(image.hash()));
+Status Checker::checkTargets() {
+  const size_t count = sizeOf(root.targets());
+  if (count == 0 || count > kMaxTargets)
+    return fail(kE4025, "there are %zu targets, expected 1 to %zu; compile the model again", count, kMaxTargets);
+  for (uint32_t i = 0; i < count; ++i) {
+    target = root.targets()->Get(i);
+    MORAY_TRY(checkTarget(i));
+    MORAY_TRY(checkKernels());
+    MORAY_TRY(checkPrograms());
   }
   return {};
 }
 
-Status Checker::checkKernels() const {
-  for (uint32_t i = 0; i < sizeOf(root.kernels()); ++i) {
-    const Kernel &kernel = *root.kernels()->Get(i);
-    MORAY_TRY(checkName(kernel.name(), "kernel", i));
-    if (!isKnown(kernel.klass()) || kernel.operand_count() > kMaxOperands || sizeOf(kernel.variants()) == 0)
-      return fail(kE4017,
-                  "kernel %u has class %u, %u operands and %zu variants; expected a known class, at most %u operands "
-                  "and a variant; compile the model again",
-                  i, static_cast<unsigned>(kernel.klass()), kernel.operand_count(), sizeOf(kernel.variants()),
-                  kMaxOperands);
-    for (uint32_t v = 0; v < kernel.variants()->size(); ++v)
-      MORAY_TRY(checkVariant(kernel, i, v));
+Status Checker::checkTarget(size_t index) const {
+  MORAY_TRY(checkName(target->name(), "target", index));
+  const bool cuda = target->device() == DeviceKind::Cuda;
+  if (!isKnown(target->device()) || !isKnown(target->numerics()) || !isKnown(target->cache_dtype()) ||
+      (cuda ? target->sm() < 10 || target->sm() > 999 : target->sm() != 0))
+    return fail(
+        kE4025,
+        "target %zu has device %u, compute capability %u, numerics %u and cache type %u; expected known values, "
+        "and a compute capability such as 80 on a GPU, 0 elsewhere; compile the model again",
+        index, static_cast<unsigned>(target->device()), target->sm(), static_cast<unsigned>(target->numerics()),
+        static_cast<unsigned>(target->cache_dtype()));
+  const uint8_t *names = root.names()->data();
+  for (uint32_t other = 0; other < index; ++other) {
+    const Name *earlier = root.targets()->Get(other)->name();
+    if (earlier->length() == target->name()->length() &&
+        memcmp(names + earlier->offset(), names + target->name()->offset(), earlier->length()) == 0)
+      return fail(kE4025, "targets %u and %zu have the same name; compile the model again", other, index);
   }
   return {};
-}
-
-Status Checker::checkVariant(const Kernel &kernel, size_t kernelIndex, size_t index) const {
-  const Variant &variant = *kernel.variants()->Get(static_cast<uint32_t>(index));
-  if (variant.image() >= sizeOf(root.images()))
-    return fail(kE4017, "kernel %zu, variant %zu: image %u of %zu; compile the model again", kernelIndex, index,
-                variant.image(), sizeOf(root.images()));
-  const Image &image = *root.images()->Get(variant.image());
-  if (variant.code_size() == 0 || !inRange(variant.entry(), variant.code_size(), image.size()))
-    return fail(kE4017,
-                "kernel %zu, variant %zu: code at %llu of %llu bytes, outside its image of %llu; compile the model "
-                "again",
-                kernelIndex, index, number(variant.entry()), number(variant.code_size()), number(image.size()));
-  for (uint32_t other = 0; other < index; ++other)
-    if (root.images()->Get(kernel.variants()->Get(other)->image())->level() == image.level())
-      return fail(kE4017, "kernel %zu has two variants for level %s; compile the model again", kernelIndex,
-                  levelName(image.level()));
-  if (variant.config())
-    MORAY_TRY(variant.config()->length() == 0 ? Status()
-                                              : checkName(variant.config(), "configuration of kernel", kernelIndex));
-  MORAY_TRY(checkExpression(variant.tasks(), "the tasks of kernel", kernelIndex));
-  return checkExpression(variant.scratch_bytes(), "the scratch memory of kernel", kernelIndex);
 }
 
 Status Checker::checkWeights(uint64_t &weightSpan) const {

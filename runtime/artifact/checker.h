@@ -18,18 +18,27 @@ public:
 
   Status checkModel() const;                       // checker.cpp
   Status checkSymbols() const;                     // checker.cpp
-  Status checkImages() const;                      // checker.cpp
-  Status checkKernels() const;                     // checker.cpp
+  Status checkImages() const;                      // check_code.cpp
   Status checkWeights(uint64_t &weightSpan) const; // checker.cpp
+  Status checkTargets();                           // checker.cpp
   Status checkProvenance() const;                  // checker.cpp
-  Status checkPrograms() const;                    // check_programs.cpp
 
 private:
   Status checkName(const schema::Name *name, const char *what, size_t index) const;
   Status checkExpression(const flatbuffers::Vector<const schema::ExprOp *> *ops, const char *what, size_t index) const;
-  Status checkVariant(const schema::Kernel &kernel, size_t kernelIndex, size_t index) const;
   Status checkWeight(const schema::Weight &weight, size_t index, uint64_t &weightSpan) const;
   Status checkOffsets(const schema::Weight &weight, size_t index, uint64_t &weightSpan) const;
+
+  Status checkTarget(size_t index) const;
+  // Of the current target.
+  Status checkKernels() const;  // check_code.cpp
+  Status checkPrograms() const; // check_programs.cpp
+
+  Status checkPtx(const schema::Image &image, size_t index) const;
+  Status checkCubin(const schema::Image &image, size_t index) const;
+  Status checkVariant(const schema::Kernel &kernel, size_t kernelIndex, size_t index) const;
+  Status checkCpuVariant(const schema::Variant &variant, size_t kernelIndex, size_t index) const;
+  Status checkStage(const schema::Variant &variant, size_t kernelIndex, size_t index) const;
 
   Status checkProgramShape(const schema::Program &program, size_t index) const;
   Status checkBuffers(const schema::Program &program, size_t index) const;
@@ -41,6 +50,7 @@ private:
 
   const schema::Artifact &root;
   const Bytes (&sections)[MORAY_SECTION_COUNT];
+  const schema::Target *target = nullptr; // the one that is being checked
 };
 
 // Vectors may be absent in a FlatBuffer: absent is empty.

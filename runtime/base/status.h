@@ -31,6 +31,7 @@ enum Code : int {
   kE4022 = 4022, // CPU level that the machine or the artifact lacks
   kE4023 = 4023, // unknown name of a CPU level
   kE4024 = 4024, // the artifact holds no weights
+  kE4025 = 4025, // target
   kE5001 = 5001, // out of memory
   kE5002 = 5002, // invalid argument
   kE5003 = 5003, // empty prompt

@@ -6,7 +6,22 @@
 
 using namespace moray::rt;
 
-void moray_engine_options_init(moray_engine_options *options) { initOptions(options); }
+void moray_engine_options_init(moray_engine_options *options) {
+  initOptions(options);
+  options->cuda_graphs = 1;
+}
+
+// The first CPU target and a level that all of its kernels have.
+static bool anyLevel(const Artifact &artifact, const moray::schema::Target *&target, moray::schema::CpuLevel &level) {
+  for (const moray::schema::Target *candidate : *artifact.metadata().targets())
+    if (candidate->device() == moray::schema::DeviceKind::Cpu && sizeOf(candidate->kernels()) != 0) {
+      target = candidate;
+      const auto *variant = candidate->kernels()->Get(0)->variants()->Get(0);
+      level = artifact.metadata().images()->Get(variant->image())->level();
+      return true;
+    }
+  return false;
+}
 
 // The plan of an engine, for a machine that need not be able to run it: any level of the artifact will do then.
 static Status queryMemory(const moray_model *model, const moray_engine_options *given, moray_memory_plan *result) {
@@ -17,14 +32,13 @@ static Status queryMemory(const moray_model *model, const moray_engine_options *
   EngineSetup setup = {};
   MORAY_TRY(resolveOptions(model->artifact, options, setup));
   moray::schema::CpuLevel level = {};
-  if (Status status = chooseLevel(model->artifact, setup.cpuLevel, level); !status.ok()) {
-    const auto *images = model->artifact.metadata().images();
-    if (moray_status_code(status.get()) != kE4022 || sizeOf(images) == 0)
+  const moray::schema::Target *target = nullptr;
+  if (Status status = chooseLevel(model->artifact, setup.cpuLevel, target, level); !status.ok()) {
+    if (moray_status_code(status.get()) != kE4022 || !anyLevel(model->artifact, target, level))
       return status;
-    level = images->Get(0)->level();
   }
   ExecPlan plan;
-  MORAY_TRY(ExecPlan::make(model->artifact, level, setup.capacities, plan));
+  MORAY_TRY(ExecPlan::make(model->artifact, *target, level, setup.capacities, plan));
   *result = plan.memory;
   return {};
 }
@@ -56,6 +70,8 @@ void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info
   const Engine &source = *engine->engine;
   const ExecPlan &plan = source.execution().planned();
   const char *level = levelName(plan.level);
+  *info = moray_engine_info();
+  info->device = {"cpu", 3};
   info->cpu_level = {level, strlen(level)};
   info->threads = plan.capacities.threads;
   info->max_rows = static_cast<uint32_t>(plan.capacities.rows);
@@ -157,13 +173,15 @@ void moray_engine_query_statistics(const moray_engine *engine, moray_statistics 
   statistics->barriers = engine->engine->execution().barrierCount();
 }
 
-moray_status *moray_engine_query_kernel_time(const moray_engine *engine, size_t kernel, uint64_t *launches,
-                                             uint64_t *ns) {
-  const size_t count = engine->engine->execution().planned().variants.size();
+moray_status *moray_engine_query_kernel_profile(const moray_engine *engine, size_t kernel,
+                                                moray_kernel_profile *profile) {
+  const Executor &execution = engine->engine->execution();
+  const size_t count = execution.planned().variants.size();
   if (kernel >= count)
     return fail(kE5002, "kernel %zu was asked for, there are %zu", kernel, count).release();
-  *launches = engine->engine->execution().kernelLaunches(kernel);
-  *ns = engine->engine->execution().kernelNs(kernel);
+  *profile = moray_kernel_profile();
+  profile->launches = execution.kernelLaunches(kernel);
+  profile->ns = execution.kernelNs(kernel);
   return nullptr;
 }
 

@@ -82,25 +82,25 @@ void moray_model_query_config(const moray_model *model, moray_model_config *conf
   config->heads = source.heads();
   config->max_positions = source.max_positions();
   config->cache_width = source.cache_width();
-  config->cache_dtype = dtypeName(source.cache_dtype());
   config->cache_page = source.cache_page();
   config->experts = source.experts();
   config->experts_per_token = source.experts_per_token();
   config->parameters = source.parameters();
-  config->active_weight_bytes = source.active_weight_bytes();
-  config->active_flops = source.active_flops();
   config->bos = source.bos();
   config->eos = source.eos() ? source.eos()->data() : nullptr;
   config->eos_count = sizeOf(source.eos());
   config->temperature = source.temperature();
   config->top_k = source.top_k();
   config->top_p = source.top_p();
-  config->numerics = numericsName(source.numerics());
-  config->deterministic = source.deterministic();
   config->weights_embedded = artifact.metadata().weights_embedded();
   config->has_tokenizer = model->hasTokenizer;
-  for (const schema::Program *program : *artifact.metadata().programs())
-    config->can_score = config->can_score || program->kind() == schema::ProgramKind::Score;
+  config->can_score = 1;
+  for (const schema::Target *target : *artifact.metadata().targets()) {
+    bool score = false;
+    for (const schema::Program *program : *target->programs())
+      score = score || program->kind() == schema::ProgramKind::Score;
+    config->can_score = config->can_score && score;
+  }
   config->file_bytes = artifact.file().bytes().size();
   config->metadata_bytes = artifact.section(MORAY_SECTION_METADATA).size();
   config->code_bytes = artifact.section(MORAY_SECTION_CODE).size();
@@ -115,10 +115,70 @@ static Status checkIndex(size_t index, size_t count, const char *what) {
   return {};
 }
 
-size_t moray_model_kernel_count(const moray_model *model) { return sizeOf(model->artifact.metadata().kernels()); }
+size_t moray_model_target_count(const moray_model *model) { return model->artifact.targetCount(); }
+
+static Status findTarget(const moray_model *model, size_t index, const schema::Target *&target) {
+  MORAY_TRY(checkIndex(index, model->artifact.targetCount(), "target"));
+  target = &model->artifact.target(static_cast<uint32_t>(index));
+  return {};
+}
+
+static Status findKernel(const moray_model *model, size_t targetIndex, size_t index, const schema::Kernel *&kernel) {
+  const schema::Target *target = nullptr;
+  MORAY_TRY(findTarget(model, targetIndex, target));
+  MORAY_TRY(checkIndex(index, sizeOf(target->kernels()), "kernel"));
+  kernel = target->kernels()->Get(static_cast<uint32_t>(index));
+  return {};
+}
+
+static Status findVariant(const moray_model *model, size_t targetIndex, size_t kernelIndex, size_t index,
+                          const schema::Variant *&variant) {
+  const schema::Kernel *kernel = nullptr;
+  MORAY_TRY(findKernel(model, targetIndex, kernelIndex, kernel));
+  MORAY_TRY(checkIndex(index, sizeOf(kernel->variants()), "variant"));
+  variant = kernel->variants()->Get(static_cast<uint32_t>(index));
+  return {};
+}
+
+// Images may be shared by kernels: each counts once.
+static uint64_t codeBytes(const schema::Artifact &root, const schema::Target &target) {
+  std::vector<bool> used(sizeOf(root.images()));
+  uint64_t bytes = 0;
+  for (uint32_t k = 0; k < sizeOf(target.kernels()); ++k)
+    for (const schema::Variant *variant : *target.kernels()->Get(k)->variants())
+      if (!used[variant->image()]) {
+        used[variant->image()] = true;
+        bytes += root.images()->Get(variant->image())->size();
+      }
+  return bytes;
+}
+
+moray_status *moray_model_query_target(const moray_model *model, size_t index, moray_target_info *info) {
+  const schema::Target *target = nullptr;
+  if (Status status = findTarget(model, index, target); !status.ok())
+    return status.release();
+  const Artifact &artifact = model->artifact;
+  info->name = artifact.text(target->name());
+  info->device = literal(target->device() == schema::DeviceKind::Cpu ? "cpu" : "cuda");
+  info->sm = target->sm();
+  info->numerics = numericsName(target->numerics());
+  info->cache_dtype = dtypeName(target->cache_dtype());
+  info->deterministic = target->deterministic();
+  info->active_weight_bytes = target->active_weight_bytes();
+  info->active_flops = target->active_flops();
+  info->weight_bytes = 0;
+  const std::vector<bool> used = usedWeights(artifact, *target);
+  for (uint32_t w = 0; w < used.size(); ++w)
+    for (uint64_t offset : *artifact.metadata().weights()->Get(w)->offsets())
+      info->weight_bytes += used[w] && offset != schema::kNoOffset ? artifact.metadata().weights()->Get(w)->bytes() : 0;
+  info->code_bytes = codeBytes(artifact.metadata(), *target);
+  info->kernel_count = sizeOf(target->kernels());
+  info->program_count = sizeOf(target->programs());
+  return nullptr;
+}
 
 // Launches of `kernel` in one step, calls expanded.
-static size_t launchesOfKernel(const schema::Artifact &root, const schema::Program &program, size_t kernel) {
+static size_t launchesOfKernel(const schema::Target &target, const schema::Program &program, size_t kernel) {
   size_t launches = 0;
   for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
     const schema::Command &command = *program.commands()->Get(c);
@@ -126,57 +186,76 @@ static size_t launchesOfKernel(const schema::Artifact &root, const schema::Progr
       launches += command.target() == kernel;
     else if (command.kind() == schema::CommandKind::Call)
       launches += (command.layer_end() - command.layer_begin()) *
-                  launchesOfKernel(root, *root.programs()->Get(command.target()), kernel);
+                  launchesOfKernel(target, *target.programs()->Get(command.target()), kernel);
   }
   return launches;
 }
 
-moray_status *moray_model_query_kernel(const moray_model *model, size_t index, moray_kernel_info *info) {
-  const Artifact &artifact = model->artifact;
-  const schema::Artifact &root = artifact.metadata();
-  if (Status status = checkIndex(index, sizeOf(root.kernels()), "kernel"); !status.ok())
+moray_status *moray_model_query_kernel(const moray_model *model, size_t targetIndex, size_t index,
+                                       moray_kernel_info *info) {
+  const schema::Kernel *kernel = nullptr;
+  if (Status status = findKernel(model, targetIndex, index, kernel); !status.ok())
     return status.release();
   static const char *const classes[] = {"gemm",   "grouped-gemm", "attention", "row",
                                         "router", "permute",      "sampling",  "probe"};
-  const schema::Kernel &kernel = *root.kernels()->Get(static_cast<uint32_t>(index));
-  info->name = artifact.text(kernel.name());
-  info->klass = literal(classes[static_cast<size_t>(kernel.klass())]);
-  info->operand_count = kernel.operand_count();
-  info->variant_count = sizeOf(kernel.variants());
+  const schema::Target &target = model->artifact.target(static_cast<uint32_t>(targetIndex));
+  info->name = model->artifact.text(kernel->name());
+  info->klass = literal(classes[static_cast<size_t>(kernel->klass())]);
+  info->operand_count = kernel->operand_count();
+  info->variant_count = sizeOf(kernel->variants());
   info->launch_count = 0;
-  for (const schema::Program *program : *root.programs())
+  for (const schema::Program *program : *target.programs())
     if (program->kind() == schema::ProgramKind::Step)
-      info->launch_count = launchesOfKernel(root, *program, index);
+      info->launch_count = launchesOfKernel(target, *program, index);
   return nullptr;
 }
 
-moray_status *moray_model_query_variant(const moray_model *model, size_t kernel, size_t index,
+moray_status *moray_model_query_variant(const moray_model *model, size_t target, size_t kernel, size_t index,
                                         moray_variant_info *info) {
-  const Artifact &artifact = model->artifact;
-  const schema::Artifact &root = artifact.metadata();
-  if (Status status = checkIndex(kernel, sizeOf(root.kernels()), "kernel"); !status.ok())
+  const schema::Variant *variant = nullptr;
+  if (Status status = findVariant(model, target, kernel, index, variant); !status.ok())
     return status.release();
-  const auto *variants = root.kernels()->Get(static_cast<uint32_t>(kernel))->variants();
-  if (Status status = checkIndex(index, sizeOf(variants), "variant"); !status.ok())
-    return status.release();
-  const schema::Variant &variant = *variants->Get(static_cast<uint32_t>(index));
-  info->level = literal(levelName(root.images()->Get(variant.image())->level()));
-  info->config = artifact.text(variant.config());
-  info->code_bytes = variant.code_size();
+  static const char *const kinds[] = {"x86", "ptx", "cubin"};
+  const schema::Image &image = *model->artifact.metadata().images()->Get(variant->image());
+  const bool cpu = image.kind() == schema::ImageKind::X86;
+  info->kind = literal(kinds[static_cast<size_t>(image.kind())]);
+  info->level = literal(cpu ? levelName(image.level()) : "");
+  info->sm = image.sm();
+  info->ptx_version = image.ptx_version();
+  info->config = model->artifact.text(variant->config());
+  info->code_bytes = cpu ? variant->code_size() : image.size();
+  info->stage_count = sizeOf(variant->stages());
   return nullptr;
 }
 
-size_t moray_model_program_count(const moray_model *model) { return sizeOf(model->artifact.metadata().programs()); }
+moray_status *moray_model_query_stage(const moray_model *model, size_t target, size_t kernel, size_t variantIndex,
+                                      size_t index, moray_stage_info *info) {
+  const schema::Variant *variant = nullptr;
+  if (Status status = findVariant(model, target, kernel, variantIndex, variant); !status.ok())
+    return status.release();
+  if (Status status = checkIndex(index, sizeOf(variant->stages()), "stage"); !status.ok())
+    return status.release();
+  const schema::Stage &stage = *variant->stages()->Get(static_cast<uint32_t>(index));
+  info->entry = model->artifact.text(stage.entry());
+  info->threads = stage.threads();
+  info->static_shared = stage.static_shared();
+  info->dynamic_shared = stage.dynamic_shared();
+  info->registers = stage.registers();
+  return nullptr;
+}
 
-moray_status *moray_model_query_program(const moray_model *model, size_t index, moray_program_info *info) {
-  const Artifact &artifact = model->artifact;
-  if (Status status = checkIndex(index, sizeOf(artifact.metadata().programs()), "program"); !status.ok())
+moray_status *moray_model_query_program(const moray_model *model, size_t targetIndex, size_t index,
+                                        moray_program_info *info) {
+  const schema::Target *target = nullptr;
+  if (Status status = findTarget(model, targetIndex, target); !status.ok())
+    return status.release();
+  if (Status status = checkIndex(index, sizeOf(target->programs()), "program"); !status.ok())
     return status.release();
   static const char *const kinds[] = {"step", "layer", "sample", "score"};
-  const schema::Program &program = *artifact.metadata().programs()->Get(static_cast<uint32_t>(index));
+  const schema::Program &program = *target->programs()->Get(static_cast<uint32_t>(index));
   uint64_t launches = 0, operands = 0;
-  countLaunches(artifact, program, launches, operands);
-  info->name = artifact.text(program.name());
+  countLaunches(*target, program, launches, operands);
+  info->name = model->artifact.text(program.name());
   info->kind = literal(kinds[static_cast<size_t>(program.kind())]);
   info->buffer_count = sizeOf(program.buffers());
   info->command_count = sizeOf(program.commands());

@@ -23,9 +23,10 @@ Status Engine::create(const Artifact &artifact, const moray_engine_options &opti
   auto made = std::make_unique<Engine>(artifact);
   MORAY_TRY(resolveOptions(artifact, options, made->setup));
   schema::CpuLevel level = {};
-  MORAY_TRY(chooseLevel(artifact, made->setup.cpuLevel, level));
+  const schema::Target *target = nullptr;
+  MORAY_TRY(chooseLevel(artifact, made->setup.cpuLevel, target, level));
   ExecPlan plan;
-  MORAY_TRY(ExecPlan::make(artifact, level, made->setup.capacities, plan));
+  MORAY_TRY(ExecPlan::make(artifact, *target, level, made->setup.capacities, plan));
   MORAY_TRY(made->executor.create(artifact, std::move(plan), options.profile != 0));
   if (!artifact.metadata().weights_embedded())
     fillRandomWeights(artifact, options.random_weights_seed, made->executor.threads(), made->executor.ownWeights());
@@ -254,7 +255,7 @@ Status Engine::finish(moray_sequence &sequence) {
 // ---- probes ----
 
 Status Engine::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
-  const auto *kernels = artifact.metadata().kernels();
+  const auto *kernels = executor.planned().target->kernels();
   uint32_t kernel = 0;
   for (; kernel < sizeOf(kernels); ++kernel) {
     const moray_string text = artifact.text(kernels->Get(kernel)->name());

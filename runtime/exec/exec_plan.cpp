@@ -27,20 +27,29 @@ static const schema::Variant *findVariant(const Artifact &artifact, const schema
   return best;
 }
 
-static bool artifactHasLevel(const Artifact &artifact, CpuLevel level) {
-  const schema::Artifact &root = artifact.metadata();
-  for (uint32_t i = 0; i < sizeOf(root.kernels()); ++i)
-    if (!findVariant(artifact, *root.kernels()->Get(i), level))
+static bool hasLevel(const Artifact &artifact, const schema::Target &target, CpuLevel level) {
+  bool exactly = false;
+  for (uint32_t i = 0; i < sizeOf(target.kernels()); ++i) {
+    const schema::Variant *variant = findVariant(artifact, *target.kernels()->Get(i), level);
+    if (!variant)
       return false;
-  for (uint32_t i = 0; i < sizeOf(root.images()); ++i)
-    if (root.images()->Get(i)->level() == level)
-      return true;
-  return false;
+    exactly = exactly || artifact.metadata().images()->Get(variant->image())->level() == level;
+  }
+  return exactly;
 }
 
-static Status forceLevel(const Artifact &artifact, const char *name, CpuLevel &level) {
+// The first CPU target with code for `level`; null where there is none.
+static const schema::Target *findTarget(const Artifact &artifact, CpuLevel level) {
+  for (const schema::Target *target : *artifact.metadata().targets())
+    if (target->device() == schema::DeviceKind::Cpu && hasLevel(artifact, *target, level))
+      return target;
+  return nullptr;
+}
+
+static Status forceLevel(const Artifact &artifact, const char *name, const schema::Target *&target, CpuLevel &level) {
   MORAY_TRY(parseCpuLevel(name, level));
-  if (!artifactHasLevel(artifact, level))
+  target = findTarget(artifact, level);
+  if (!target)
     return fail(kE4022,
                 "the artifact has no kernels for CPU level %s; compile it with this level, or force another or none",
                 name);
@@ -49,19 +58,31 @@ static Status forceLevel(const Artifact &artifact, const char *name, CpuLevel &l
   return {};
 }
 
-Status chooseLevel(const Artifact &artifact, const char *name, CpuLevel &level) {
+Status chooseLevel(const Artifact &artifact, const char *name, const schema::Target *&target, CpuLevel &level) {
   if (name && strcmp(name, "auto") != 0)
-    return forceLevel(artifact, name, level);
-  bool found = false;
+    return forceLevel(artifact, name, target, level);
+  target = nullptr;
   for (CpuLevel candidate : schema::EnumValuesCpuLevel())
-    if (hasCpuLevel(candidate) && artifactHasLevel(artifact, candidate)) {
+    if (const schema::Target *found = findTarget(artifact, candidate); found && hasCpuLevel(candidate)) {
+      target = found;
       level = candidate;
-      found = true;
     }
-  if (!found)
+  if (!target)
     return fail(kE4022, "the artifact has no kernels for any CPU level of this machine; compile the model for a level "
                         "that it has, at least x86-64-v3");
   return {};
+}
+
+std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &target) {
+  std::vector<bool> used(sizeOf(artifact.metadata().weights()));
+  for (uint32_t p = 0; p < sizeOf(target.programs()); ++p)
+    for (uint32_t c = 0; c < sizeOf(target.programs()->Get(p)->commands()); ++c) {
+      const auto *args = target.programs()->Get(p)->commands()->Get(c)->args();
+      for (uint32_t a = 0; a < sizeOf(args); ++a)
+        if (args->Get(a)->kind() == schema::ArgKind::Weight)
+          used[args->Get(a)->index()] = true;
+    }
+  return used;
 }
 
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result) {
@@ -71,13 +92,15 @@ Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, cons
   return {};
 }
 
-Status ExecPlan::make(const Artifact &artifact, CpuLevel level, const Capacities &capacities, ExecPlan &plan) {
+Status ExecPlan::make(const Artifact &artifact, const schema::Target &target, CpuLevel level,
+                      const Capacities &capacities, ExecPlan &plan) {
+  plan.target = &target;
   plan.level = level;
   plan.capacities = capacities;
   MORAY_TRY(plan.bindSymbols(artifact));
   MORAY_TRY(plan.chooseVariants(artifact));
-  MORAY_TRY(plan.planBuffers(artifact));
-  MORAY_TRY(plan.planEntries(artifact));
+  MORAY_TRY(plan.planBuffers());
+  MORAY_TRY(plan.planEntries());
   MORAY_TRY(plan.planInputs(artifact));
   return plan.planTotals(artifact);
 }
@@ -112,10 +135,9 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
 }
 
 Status ExecPlan::chooseVariants(const Artifact &artifact) {
-  const schema::Artifact &root = artifact.metadata();
   uint64_t largest = 0;
-  for (uint32_t i = 0; i < sizeOf(root.kernels()); ++i) {
-    const schema::Variant *variant = findVariant(artifact, *root.kernels()->Get(i), level);
+  for (uint32_t i = 0; i < sizeOf(target->kernels()); ++i) {
+    const schema::Variant *variant = findVariant(artifact, *target->kernels()->Get(i), level);
     variants.push_back(variant);
     if (!variant)
       return fail(kE4022, "kernel %u has no variant for CPU level %s; compile the model again", i, levelName(level));
@@ -131,10 +153,9 @@ Status ExecPlan::chooseVariants(const Artifact &artifact) {
   return {};
 }
 
-Status ExecPlan::planBuffers(const Artifact &artifact) {
-  const schema::Artifact &root = artifact.metadata();
-  for (uint32_t p = 0; p < sizeOf(root.programs()); ++p) {
-    const schema::Program &program = *root.programs()->Get(p);
+Status ExecPlan::planBuffers() {
+  for (uint32_t p = 0; p < sizeOf(target->programs()); ++p) {
+    const schema::Program &program = *target->programs()->Get(p);
     std::vector<PlannedBuffer> planned;
     for (uint32_t b = 0; b < sizeOf(program.buffers()); ++b) {
       const schema::Buffer &buffer = *program.buffers()->Get(b);
@@ -147,8 +168,7 @@ Status ExecPlan::planBuffers(const Artifact &artifact) {
   return {};
 }
 
-Status ExecPlan::planEntries(const Artifact &artifact) {
-  const schema::Artifact &root = artifact.metadata();
+Status ExecPlan::planEntries() {
   std::vector<uint64_t> frames;
   for (std::vector<PlannedBuffer> &planned : buffers) {
     uint64_t bytes = 0;
@@ -156,8 +176,8 @@ Status ExecPlan::planEntries(const Artifact &artifact) {
       return fail(kE5008, "the buffers of a program exceed 64 bits; use fewer rows");
     frames.push_back(bytes);
   }
-  for (uint32_t p = 0; p < sizeOf(root.programs()); ++p) {
-    const schema::Program &program = *root.programs()->Get(p);
+  for (uint32_t p = 0; p < sizeOf(target->programs()); ++p) {
+    const schema::Program &program = *target->programs()->Get(p);
     if (program.kind() == schema::ProgramKind::Layer)
       continue;
     const Entry entry = program.kind() == schema::ProgramKind::Step     ? Entry::Step
@@ -172,7 +192,7 @@ Status ExecPlan::planEntries(const Artifact &artifact) {
       if (command.kind() == schema::CommandKind::Call)
         callFrame = std::max(callFrame, frames[command.target()]);
     }
-    countLaunches(artifact, program, plan.launches, plan.operands);
+    countLaunches(*target, program, plan.launches, plan.operands);
     memory.activations = std::max(memory.activations, plan.frameBytes + callFrame);
   }
   return {};
@@ -208,7 +228,7 @@ Status ExecPlan::planTotals(const Artifact &artifact) {
   const schema::ModelConfig &model = artifact.model();
   // All factors are below 2^31, 2^16, 2^20 and 8: the product of the layer fits; the whole is checked.
   cacheLayerBytes = capacities.cachePages * model.cache_page() * model.cache_width();
-  bool fits = !__builtin_mul_overflow(cacheLayerBytes, schema::byteSize(model.cache_dtype()), &cacheLayerBytes);
+  bool fits = !__builtin_mul_overflow(cacheLayerBytes, schema::byteSize(target->cache_dtype()), &cacheLayerBytes);
   fits = fits && cacheLayerBytes < (uint64_t{1} << 62);
   cacheLayerBytes = alignUp(cacheLayerBytes, kBufferAlign);
   fits = fits && !__builtin_mul_overflow(cacheLayerBytes, model.layers(), &memory.cache);

@@ -33,8 +33,10 @@ struct EntryPlan {
 
 struct ExecPlan {
   // Fills everything. Errors: 4022 where `level` lacks a variant, 5008 beyond the bounds of the artifact or of 64 bits.
-  static Status make(const Artifact &artifact, schema::CpuLevel level, const Capacities &capacities, ExecPlan &plan);
+  static Status make(const Artifact &artifact, const schema::Target &target, schema::CpuLevel level,
+                     const Capacities &capacities, ExecPlan &plan);
 
+  const schema::Target *target = nullptr;
   Capacities capacities = {};
   schema::CpuLevel level = {};
   uint64_t symbols[schema::kSymbolCount] = {};     // live counts at their capacity
@@ -51,14 +53,18 @@ struct ExecPlan {
 private:
   Status bindSymbols(const Artifact &artifact);
   Status chooseVariants(const Artifact &artifact);
-  Status planBuffers(const Artifact &artifact);
-  Status planEntries(const Artifact &artifact);
+  Status planBuffers();
+  Status planEntries();
   Status planInputs(const Artifact &artifact);
   Status planTotals(const Artifact &artifact);
 };
 
-// The best level that the machine executes and the artifact has, or exactly the one that `name` forces. 4022, 4023.
-Status chooseLevel(const Artifact &artifact, const char *name, schema::CpuLevel &level);
+// The CPU target and the best of its levels that the machine executes, or exactly the level that `name` forces. 4022,
+// 4023.
+Status chooseLevel(const Artifact &artifact, const char *name, const schema::Target *&target, schema::CpuLevel &level);
+
+// By weight: whether an argument of the target's programs names it.
+std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &target);
 
 // Evaluates a checked expression; 5008 where it exceeds 64 bits or divides by zero at these sizes.
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result);

@@ -199,7 +199,7 @@ void Executor::runTasks(const Launch &launch, uint64_t tasks, uint32_t worker) {
 Status Executor::faultError(const Launch &launch) {
   moray_string kernel = {"copy", 4};
   if (launch.slot < plan.variants.size())
-    kernel = artifact->text(artifact->metadata().kernels()->Get(launch.slot)->name());
+    kernel = artifact->text(plan.target->kernels()->Get(launch.slot)->name());
   if (!launch.inLayer)
     return fail(kE5007,
                 "NumericError: kernel '%.*s' outside the layers met a value that is not finite; check the weights "

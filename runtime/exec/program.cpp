@@ -99,7 +99,7 @@ Status Binder::addCopy(const schema::Command &command, Span<const Place> places,
 }
 
 Status Binder::expand(uint32_t index, uint8_t *frame, Span<const Place> params, uint64_t layer, bool inLayer) {
-  const schema::Program &source = *artifact.metadata().programs()->Get(index);
+  const schema::Program &source = *plan.target->programs()->Get(index);
   std::vector<Place> places;
   for (uint32_t c = 0; c < sizeOf(source.commands()); ++c) {
     const schema::Command &command = *source.commands()->Get(c);
@@ -121,7 +121,8 @@ Status Binder::expand(uint32_t index, uint8_t *frame, Span<const Place> params, 
 
 } // namespace
 
-void countLaunches(const Artifact &artifact, const schema::Program &program, uint64_t &launches, uint64_t &operands) {
+void countLaunches(const schema::Target &target, const schema::Program &program, uint64_t &launches,
+                   uint64_t &operands) {
   for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
     const schema::Command &command = *program.commands()->Get(c);
     uint64_t innerLaunches = 1, innerOperands = sizeOf(command.args()), times = 1;
@@ -129,7 +130,7 @@ void countLaunches(const Artifact &artifact, const schema::Program &program, uin
       innerOperands = kCopyOperands;
     if (command.kind() == CommandKind::Call) {
       innerLaunches = innerOperands = 0;
-      countLaunches(artifact, *artifact.metadata().programs()->Get(command.target()), innerLaunches, innerOperands);
+      countLaunches(target, *target.programs()->Get(command.target()), innerLaunches, innerOperands);
       times = command.layer_end() - command.layer_begin();
     }
     launches += times * innerLaunches;

@@ -36,7 +36,8 @@ struct BoundProgram {
 };
 
 // Launches and operands of one run of an entry program.
-void countLaunches(const Artifact &artifact, const schema::Program &program, uint64_t &launches, uint64_t &operands);
+void countLaunches(const schema::Target &target, const schema::Program &program, uint64_t &launches,
+                   uint64_t &operands);
 
 // Expands entry program `entry`. Copies are appended to `copies`; slot numbers of copies start behind the kernels.
 Status bindProgram(const Artifact &artifact, const ExecPlan &plan, const MemoryMap &map, Entry entry,

@@ -46,6 +46,9 @@ std::vector<BenchTest> listTests(const BenchOptions &options);
 int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
                       Engine &engine);
 
+/// The target that the engine runs, and its index.
+moray_target_info targetOf(const Model &model, const Engine &engine, size_t &index);
+
 int probeMachine(const Model &model, const Engine &engine, Machine &machine);
 int runTest(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
             const Machine &machine, BenchResult &result);

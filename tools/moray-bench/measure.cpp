@@ -86,16 +86,17 @@ int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, dou
 }
 
 // Bytes and flops that a test cannot avoid, per token of it.
-void fillRoofline(const moray_model_config &config, const Machine &machine, BenchResult &result) {
+void fillRoofline(const moray_model_config &config, const moray_target_info &target, const Machine &machine,
+                  BenchResult &result) {
   const BenchTest &test = result.test;
-  double elementBytes = text(config.cache_dtype) == "f32" ? 4 : 2;
+  double elementBytes = text(target.cache_dtype) == "f32" ? 4 : 2;
   double cacheBytes = elementBytes * config.cache_width * config.layers * (test.depth + test.tokens / 2.0);
   // A step reads the weights once for all its rows. Experts that only other rows of a batch need are not counted: a
   // lower bound.
   double rowsPerStep = test.decode ? test.batch : std::max(1.0, double(test.tokens) * test.batch);
-  double bytes = static_cast<double>(config.active_weight_bytes) / rowsPerStep + (test.decode ? cacheBytes : 0);
+  double bytes = static_cast<double>(target.active_weight_bytes) / rowsPerStep + (test.decode ? cacheBytes : 0);
   result.bytesPerS = bytes * result.median();
-  result.flopsPerS = static_cast<double>(config.active_flops) * result.median();
+  result.flopsPerS = static_cast<double>(target.active_flops) * result.median();
   result.bandwidthFraction = machine.bytesPerS > 0 ? result.bytesPerS / machine.bytesPerS : 0;
   result.computeFraction = machine.flopsPerS > 0 ? result.flopsPerS / machine.flopsPerS : 0;
 }
@@ -132,10 +133,21 @@ int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> 
   return createEngine(model, engineOptions, engine);
 }
 
+moray_target_info targetOf(const Model &model, const Engine &engine, size_t &index) {
+  moray_engine_info info;
+  moray_engine_query_info(engine.get(), &info);
+  index = info.target;
+  moray_target_info target = {};
+  moray_status_free(moray_model_query_target(model.get(), index, &target)); // the engine's own target exists
+  return target;
+}
+
 int probeMachine(const Model &model, const Engine &engine, Machine &machine) {
-  for (size_t i = 0; i < moray_model_kernel_count(model.get()); ++i) {
+  size_t target = 0;
+  moray_target_info of = targetOf(model, engine, target);
+  for (size_t i = 0; i < of.kernel_count; ++i) {
     moray_kernel_info info;
-    if (int code = report(moray_model_query_kernel(model.get(), i, &info)))
+    if (int code = report(moray_model_query_kernel(model.get(), target, i, &info)))
       return code;
     if (text(info.klass) != "probe")
       continue;
@@ -161,7 +173,8 @@ int runTest(const BenchTest &test, const BenchOptions &options, const Model &mod
       result.tokensPerS.push_back(tokensPerS);
   }
   std::sort(result.tokensPerS.begin(), result.tokensPerS.end());
-  fillRoofline(config, machine, result);
+  size_t index = 0;
+  fillRoofline(config, targetOf(model, engine, index), machine, result);
   return kExitOk;
 }
 

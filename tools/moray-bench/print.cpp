@@ -29,20 +29,22 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
   moray_model_query_config(model.get(), &config);
   moray_engine_info info;
   moray_engine_query_info(engine.get(), &info);
+  size_t index = 0;
+  moray_target_info target = targetOf(model, engine, index);
   std::printf("| model | numerics | params | level | threads | batch | test | t/s (median) | spread | GB/s | GFLOP/s | "
               "roofline |\n");
   std::printf("|---|---|---:|---|---:|---:|---|---:|---:|---:|---:|---:|\n");
   for (const BenchResult &result : results)
     std::printf("| %s | %s | %.2f M | %s | %u | %u | %s | %.2f | %.1f %% | %.2f | %.2f | %s |\n",
-                text(config.family).c_str(), text(config.numerics).c_str(),
+                text(config.family).c_str(), text(target.numerics).c_str(),
                 static_cast<double>(config.parameters) / 1e6, text(info.cpu_level).c_str(), info.threads,
                 result.test.batch, testName(result.test).c_str(), result.median(), 100 * result.spread(),
                 result.bytesPerS / 1e9, result.flopsPerS / 1e9, nearestLimit(result).c_str());
   std::printf(
       "\nmachine (probe kernels of this artifact, same run): read %.2f GB/s, fma %.2f GFLOP/s; %u repetitions\n",
       machine.bytesPerS / 1e9, machine.flopsPerS / 1e9, options.repetitions);
-  std::printf("one token: %.2f MB of weights, %.2f MFLOP\n", static_cast<double>(config.active_weight_bytes) / 1e6,
-              static_cast<double>(config.active_flops) / 1e6);
+  std::printf("one token: %.2f MB of weights, %.2f MFLOP\n", static_cast<double>(target.active_weight_bytes) / 1e6,
+              static_cast<double>(target.active_flops) / 1e6);
 }
 
 void printJson(const BenchOptions &options, const Model &model, const Engine &engine, const Machine &machine,
@@ -51,13 +53,15 @@ void printJson(const BenchOptions &options, const Model &model, const Engine &en
   moray_model_query_config(model.get(), &config);
   moray_engine_info info;
   moray_engine_query_info(engine.get(), &info);
+  size_t index = 0;
+  moray_target_info target = targetOf(model, engine, index);
   nlohmann::ordered_json object = {{"schema", "moray.bench/1"},
                                    {"model", options.model},
                                    {"family", text(config.family)},
-                                   {"numerics", text(config.numerics)},
+                                   {"numerics", text(target.numerics)},
                                    {"parameters", config.parameters},
-                                   {"active_weight_bytes", config.active_weight_bytes},
-                                   {"active_flops", config.active_flops},
+                                   {"active_weight_bytes", target.active_weight_bytes},
+                                   {"active_flops", target.active_flops},
                                    {"cpu_level", text(info.cpu_level)},
                                    {"threads", info.threads},
                                    {"memory_bytes", info.memory.total},
@@ -90,17 +94,18 @@ int printProfile(const Model &model, const Engine &engine) {
   };
   std::vector<Line> lines;
   uint64_t total = 0;
-  for (size_t i = 0; i < moray_model_kernel_count(model.get()); ++i) {
+  size_t target = 0;
+  moray_target_info of = targetOf(model, engine, target);
+  for (size_t i = 0; i < of.kernel_count; ++i) {
     moray_kernel_info info;
-    Line line = {"", 0, 0};
-    if (int code = report(moray_model_query_kernel(model.get(), i, &info)))
+    moray_kernel_profile profile;
+    if (int code = report(moray_model_query_kernel(model.get(), target, i, &info)))
       return code;
-    if (int code = report(moray_engine_query_kernel_time(engine.get(), i, &line.launches, &line.ns)))
+    if (int code = report(moray_engine_query_kernel_profile(engine.get(), i, &profile)))
       return code;
-    line.name = text(info.klass) + " " + text(info.name);
-    total += line.ns;
-    if (line.launches)
-      lines.push_back(line);
+    total += profile.ns;
+    if (profile.launches)
+      lines.push_back({text(info.klass) + " " + text(info.name), profile.launches, profile.ns});
   }
   std::sort(lines.begin(), lines.end(), [](const Line &a, const Line &b) { return a.ns > b.ns; });
   for (const Line &line : lines)

@@ -9,10 +9,10 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-Json describeConfig(const moray_model_config &config) {
+Json describeConfig(const moray_model_config &config, const moray_target_info &target) {
   return {{"family", text(config.family)},
-          {"numerics", text(config.numerics)},
-          {"deterministic", config.deterministic != 0},
+          {"numerics", text(target.numerics)},
+          {"deterministic", target.deterministic != 0},
           {"parameters", config.parameters},
           {"vocab", config.vocab},
           {"hidden", config.hidden},
@@ -22,9 +22,9 @@ Json describeConfig(const moray_model_config &config) {
           {"experts_per_token", config.experts_per_token},
           {"max_positions", config.max_positions},
           {"cache",
-           {{"width", config.cache_width}, {"dtype", text(config.cache_dtype)}, {"page_tokens", config.cache_page}}},
-          {"active_weight_bytes", config.active_weight_bytes},
-          {"active_flops", config.active_flops},
+           {{"width", config.cache_width}, {"dtype", text(target.cache_dtype)}, {"page_tokens", config.cache_page}}},
+          {"active_weight_bytes", target.active_weight_bytes},
+          {"active_flops", target.active_flops},
           {"bos", config.bos},
           {"eos", std::vector<int32_t>(config.eos, config.eos + config.eos_count)},
           {"sampling", {{"temperature", config.temperature}, {"top_k", config.top_k}, {"top_p", config.top_p}}},
@@ -55,11 +55,11 @@ int describeProvenance(const Model &model, Json &out) {
   return kExitOk;
 }
 
-int describePrograms(const Model &model, Json &out) {
+int describePrograms(const Model &model, const moray_target_info &target, Json &out) {
   out = Json::array();
-  for (size_t i = 0; i < moray_model_program_count(model.get()); ++i) {
+  for (size_t i = 0; i < target.program_count; ++i) {
     moray_program_info info;
-    if (int code = report(moray_model_query_program(model.get(), i, &info)))
+    if (int code = report(moray_model_query_program(model.get(), 0, i, &info)))
       return code;
     out.push_back({{"name", text(info.name)},
                    {"kind", text(info.kind)},
@@ -70,11 +70,11 @@ int describePrograms(const Model &model, Json &out) {
   return kExitOk;
 }
 
-int describeKernels(const Model &model, Json &out) {
+int describeKernels(const Model &model, const moray_target_info &target, Json &out) {
   out = Json::array();
-  for (size_t i = 0; i < moray_model_kernel_count(model.get()); ++i) {
+  for (size_t i = 0; i < target.kernel_count; ++i) {
     moray_kernel_info info;
-    if (int code = report(moray_model_query_kernel(model.get(), i, &info)))
+    if (int code = report(moray_model_query_kernel(model.get(), 0, i, &info)))
       return code;
     Json kernel = {{"name", text(info.name)},
                    {"class", text(info.klass)},
@@ -83,7 +83,7 @@ int describeKernels(const Model &model, Json &out) {
                    {"variants", Json::array()}};
     for (size_t v = 0; v < info.variant_count; ++v) {
       moray_variant_info variant;
-      if (int code = report(moray_model_query_variant(model.get(), i, v, &variant)))
+      if (int code = report(moray_model_query_variant(model.get(), 0, i, v, &variant)))
         return code;
       kernel["variants"].push_back(
           {{"level", text(variant.level)}, {"code_bytes", variant.code_bytes}, {"config", text(variant.config)}});
@@ -137,12 +137,15 @@ int describe(const Model &model, const moray_engine_options &options, Json &out)
                  {"metadata_bytes", config.metadata_bytes},
                  {"code_bytes", config.code_bytes},
                  {"weight_bytes", config.weight_bytes}};
-  out["config"] = describeConfig(config);
+  moray_target_info target;
+  if (int code = report(moray_model_query_target(model.get(), 0, &target)))
+    return code;
+  out["config"] = describeConfig(config, target);
   if (int code = describeProvenance(model, out["provenance"]))
     return code;
-  if (int code = describePrograms(model, out["programs"]))
+  if (int code = describePrograms(model, target, out["programs"]))
     return code;
-  if (int code = describeKernels(model, out["kernels"]))
+  if (int code = describeKernels(model, target, out["kernels"]))
     return code;
   if (int code = describeWeights(model, out["weights"]))
     return code;

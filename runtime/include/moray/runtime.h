@@ -74,26 +74,36 @@ typedef struct moray_model_config {
   uint32_t vocab, hidden, layers, heads;
   uint32_t max_positions;
   uint32_t cache_width; /* elements per token and layer */
-  moray_string cache_dtype;
-  uint32_t cache_page; /* tokens per page */
+  uint32_t cache_page;  /* tokens per page */
   uint32_t experts, experts_per_token;
   uint64_t parameters;
-  uint64_t active_weight_bytes; /* weight bytes one decoded token needs */
-  uint64_t active_flops;        /* of one prompt token, logits not counted */
-  int32_t bos;                  /* -1: none */
+  int32_t bos; /* -1: none */
   const int32_t *eos;
   size_t eos_count;
   float temperature, top_p; /* defaults of the checkpoint */
   uint32_t top_k;
-  moray_string numerics; /* "ref32", "bf16", "w8a16", "fp8" */
-  int deterministic;
   int weights_embedded;
   int has_tokenizer;
-  int can_score; /* the artifact has a score program */
+  int can_score; /* every target has a score program */
   uint64_t file_bytes, metadata_bytes, code_bytes, weight_bytes;
 } moray_model_config;
 
 MORAY_API void moray_model_query_config(const moray_model *model, moray_model_config *config);
+
+/* The model as compiled for one kind of device: programs over the shared weights, and their kernels. */
+typedef struct moray_target_info {
+  moray_string name;     /* "cpu", "cuda:sm_80" */
+  moray_string device;   /* "cpu", "cuda" */
+  uint32_t sm;           /* lowest compute capability that runs it (80: sm_80); 0 on a CPU */
+  moray_string numerics; /* "ref32", "bf16", "w8a16", "fp8" */
+  moray_string cache_dtype;
+  int deterministic;
+  uint64_t active_weight_bytes; /* weight bytes one decoded token needs */
+  uint64_t active_flops;        /* of one prompt token, logits not counted */
+  uint64_t weight_bytes;        /* stored weights that its programs use */
+  uint64_t code_bytes;          /* images that its kernels use */
+  size_t kernel_count, program_count;
+} moray_target_info;
 
 typedef struct moray_kernel_info {
   moray_string name;
@@ -104,10 +114,21 @@ typedef struct moray_kernel_info {
 } moray_kernel_info;
 
 typedef struct moray_variant_info {
-  moray_string level;  /* "x86-64-v3", ... */
-  moray_string config; /* tile configuration, free text */
-  uint64_t code_bytes;
+  moray_string kind;    /* "x86", "ptx", "cubin" */
+  moray_string level;   /* "x86-64-v3", ...; empty on a GPU */
+  uint32_t sm;          /* PTX: runs from this compute capability on; cubin: on its major version from this minor on */
+  uint32_t ptx_version; /* 10 * major + minor; also of the PTX that a cubin was made from; 0 on a CPU */
+  moray_string config;  /* tile configuration, free text */
+  uint64_t code_bytes;  /* GPU: of the whole image */
+  size_t stage_count;   /* launches of a GPU kernel, in order; 0 on a CPU */
 } moray_variant_info;
+
+typedef struct moray_stage_info {
+  moray_string entry;
+  uint32_t threads;                       /* of a block */
+  uint32_t static_shared, dynamic_shared; /* bytes of a block */
+  uint32_t registers;                     /* of a thread; 0: not known */
+} moray_stage_info;
 
 typedef struct moray_program_info {
   moray_string name;
@@ -127,13 +148,16 @@ typedef struct moray_weight_info {
 } moray_weight_info;
 
 /* An index beyond the count is error 5002. */
-MORAY_API size_t moray_model_kernel_count(const moray_model *model);
-MORAY_API MORAY_CHECKED moray_status *moray_model_query_kernel(const moray_model *model, size_t index,
+MORAY_API size_t moray_model_target_count(const moray_model *model); /* at least 1 */
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_target(const moray_model *model, size_t target,
+                                                               moray_target_info *info);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_kernel(const moray_model *model, size_t target, size_t kernel,
                                                                moray_kernel_info *info);
-MORAY_API MORAY_CHECKED moray_status *moray_model_query_variant(const moray_model *model, size_t kernel, size_t index,
-                                                                moray_variant_info *info);
-MORAY_API size_t moray_model_program_count(const moray_model *model);
-MORAY_API MORAY_CHECKED moray_status *moray_model_query_program(const moray_model *model, size_t index,
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_variant(const moray_model *model, size_t target, size_t kernel,
+                                                                size_t variant, moray_variant_info *info);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_stage(const moray_model *model, size_t target, size_t kernel,
+                                                              size_t variant, size_t stage, moray_stage_info *info);
+MORAY_API MORAY_CHECKED moray_status *moray_model_query_program(const moray_model *model, size_t target, size_t program,
                                                                 moray_program_info *info);
 MORAY_API size_t moray_model_weight_count(const moray_model *model);
 MORAY_API MORAY_CHECKED moray_status *moray_model_query_weight(const moray_model *model, size_t index,
@@ -201,22 +225,35 @@ typedef struct moray_engine_options {
   const char *cpu_level; /* NULL or "auto": the best level that machine and artifact share; else exactly this one */
   int random_weights;    /* nonzero: fill the weights of a --weights=none artifact from random_weights_seed */
   uint64_t random_weights_seed;
-  int profile; /* nonzero: time every kernel (costs a clock read per launch) */
+  int profile; /* nonzero: time every kernel (costs a clock read per launch; on a GPU, steps then run without graphs).
+                  2: on a GPU, its L2 cache is flushed before every launch, outside of the time */
+  const char *device;       /* NULL or "cpu" (default), "cuda" (device 0), "cuda:N"; never another one than asked for */
+  const char *cuda_library; /* NULL: libcuda.so.1 of the system; else the path of a library with its interface */
+  const char *arena; /* GPU memory. NULL or "packed": one block; "guarded": an allocation per buffer, for tests */
+  int cuda_graphs;   /* 1 (default): a decode step is one CUDA graph; 0: single launches */
+  int cuda_sync;     /* nonzero: wait after each launch, so that a device fault names its kernel; no graphs */
 } moray_engine_options;
 
+/* Bytes. CPU: of the host; `total` leaves out weights that are mapped from the file. GPU: of the device, but commands.
+ */
 typedef struct moray_memory_plan {
-  uint64_t weights;     /* mapped from the file, or filled at random */
+  uint64_t weights;     /* mapped from the file, filled at random, or copied to the device */
   uint64_t cache;       /* latent cache of all layers */
   uint64_t activations; /* one arena, buffers packed by lifetime */
-  uint64_t scratch;     /* of all workers */
+  uint64_t scratch;     /* of all workers; GPU: of the largest kernel */
   uint64_t io;          /* token ids, tables, logits, sampling */
   uint64_t commands;    /* decoded programs */
-  uint64_t total;       /* allocated: everything but weights that are mapped from the file */
-  uint64_t available;   /* moray_runtime_available_memory when the plan was made */
+  uint64_t total;       /* allocated */
+  uint64_t available;   /* moray_runtime_available_memory, or free memory of the device, when the plan was made; 0: no
+                           device was asked */
 } moray_memory_plan;
 
 typedef struct moray_engine_info {
-  moray_string cpu_level;
+  size_t target;          /* index of the artifact's target that runs */
+  moray_string device;    /* "cpu", or the name that the driver gives the GPU */
+  moray_string cpu_level; /* empty on a GPU */
+  uint32_t sm;            /* compute capability of the GPU; 0 on a CPU */
+  size_t bucket_count;    /* batch sizes with a graph of their own; 0 without graphs */
   uint32_t threads, max_rows, max_seqs, max_outs, prefill_chunk, context;
   uint64_t cache_pages;
   moray_memory_plan memory;
@@ -232,6 +269,24 @@ MORAY_API MORAY_CHECKED moray_status *moray_engine_create(const moray_model *mod
 /* Ends the threads and frees all sequences of the engine as well. NULL is allowed. */
 MORAY_API void moray_engine_destroy(moray_engine *engine);
 MORAY_API void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info);
+
+/* The variant of a kernel that the engine runs. */
+typedef struct moray_code_info {
+  size_t variant;
+  int from_ptx; /* the driver compiled it when the engine was created */
+} moray_code_info;
+
+MORAY_API MORAY_CHECKED moray_status *moray_engine_query_code(const moray_engine *engine, size_t kernel,
+                                                              moray_code_info *info);
+
+/* A decode step of up to `seqs` sequences runs as one graph, captured when such a step first comes. */
+typedef struct moray_bucket_info {
+  uint32_t seqs;
+  size_t launches; /* kernels in the graph; 0: not captured yet */
+} moray_bucket_info;
+
+MORAY_API MORAY_CHECKED moray_status *moray_engine_query_bucket(const moray_engine *engine, size_t bucket,
+                                                                moray_bucket_info *info);
 
 typedef struct moray_sequence_options {
   size_t struct_size;
@@ -312,9 +367,17 @@ typedef struct moray_statistics {
 } moray_statistics;
 
 MORAY_API void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics);
-/* Time of one kernel since creation, all launches together; zero without `profile`. */
-MORAY_API MORAY_CHECKED moray_status *moray_engine_query_kernel_time(const moray_engine *engine, size_t kernel,
-                                                                     uint64_t *launches, uint64_t *ns);
+/* Times of one kernel since creation; all zero without `profile`. */
+typedef struct moray_kernel_profile {
+  uint64_t launches, ns; /* all launches together */
+  uint64_t median_ns;    /* of the first 4096 launches */
+  /* A model of the latest launch: bytes of operands at the live counts (experts: as many as its rows can reach), each
+   * read or written once, and multiply-adds * 2 of a matrix product; 0: no model of this class. */
+  uint64_t bytes, flops;
+} moray_kernel_profile;
+
+MORAY_API MORAY_CHECKED moray_status *moray_engine_query_kernel_profile(const moray_engine *engine, size_t kernel,
+                                                                        moray_kernel_profile *profile);
 
 /* ---- probes: the machine's limits, measured by compiled kernels of class "probe" (contract in schema/kernel_abi.h)
  * ---- */

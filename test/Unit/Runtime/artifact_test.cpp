@@ -36,17 +36,24 @@ TEST(Artifact, LoadsAndDescribesItself) {
   EXPECT_EQ(config.eos_count, 1u);
   EXPECT_EQ(config.can_score, 1);
   EXPECT_EQ(config.has_tokenizer, 0);
-  EXPECT_EQ(moray_model_kernel_count(model.get()), 7u);
+  ASSERT_EQ(moray_model_target_count(model.get()), 1u);
+  moray_target_info target;
+  EXPECT_OK(moray_model_query_target(model.get(), 0, &target));
+  EXPECT_EQ(std::string(target.name.data, target.name.size), "cpu");
+  EXPECT_EQ(std::string(target.device.data, target.device.size), "cpu");
+  EXPECT_EQ(target.kernel_count, 7u);
+  EXPECT_EQ(target.program_count, 4u);
+  EXPECT_EQ(target.weight_bytes, 256u + 3 * 64u);
   moray_kernel_info kernel;
-  EXPECT_OK(moray_model_query_kernel(model.get(), 2, &kernel));
+  EXPECT_OK(moray_model_query_kernel(model.get(), 0, 2, &kernel));
   EXPECT_EQ(std::string(kernel.name.data, kernel.name.size), "attend");
   EXPECT_EQ(std::string(kernel.klass.data, kernel.klass.size), "attention");
   EXPECT_EQ(kernel.launch_count, size_t{TOY_LAYERS});
   moray_variant_info variant;
-  EXPECT_OK(moray_model_query_variant(model.get(), 2, 1, &variant));
+  EXPECT_OK(moray_model_query_variant(model.get(), 0, 2, 1, &variant));
   EXPECT_EQ(std::string(variant.level.data, variant.level.size), "avx512");
   moray_program_info program;
-  EXPECT_OK(moray_model_query_program(model.get(), 0, &program));
+  EXPECT_OK(moray_model_query_program(model.get(), 0, 0, &program));
   EXPECT_EQ(program.launch_count, size_t{3 + 2 * TOY_LAYERS});
   moray_weight_info weight;
   EXPECT_OK(moray_model_query_weight(model.get(), 1, &weight));
@@ -58,7 +65,10 @@ TEST(Artifact, LoadsAndDescribesItself) {
   EXPECT_OK(moray_model_query_flag(model.get(), 0, &flag));
   EXPECT_EQ(std::string(flag.data, flag.size), "--toy");
   EXPECT_FAILS(moray_model_query_flag(model.get(), 1, &flag), "E5002", "flag 1");
-  EXPECT_FAILS(moray_model_query_kernel(model.get(), 7, &kernel), "E5002", "kernel 7");
+  EXPECT_FAILS(moray_model_query_kernel(model.get(), 0, 7, &kernel), "E5002", "kernel 7");
+  EXPECT_FAILS(moray_model_query_kernel(model.get(), 1, 0, &kernel), "E5002", "target 1");
+  moray_stage_info stage;
+  EXPECT_FAILS(moray_model_query_stage(model.get(), 0, 2, 1, 0, &stage), "E5002", "stage 0");
 }
 
 TEST(Artifact, MissingFile) {
@@ -74,9 +84,9 @@ TEST(Artifact, ForeignFile) {
 
 TEST(Artifact, OtherFormatVersionsAreNamed) {
   const auto newer = withPreamble([](moray_preamble &p) { p.format_version = MORAY_FORMAT_VERSION + 3; });
-  EXPECT_FAILS(loadStatus(newer), "E4003", "version 4, this runtime reads version 1; install a newer runtime");
+  EXPECT_FAILS(loadStatus(newer), "E4003", "version 5, this runtime reads version 2; install a newer runtime");
   const auto older = withPreamble([](moray_preamble &p) { p.format_version = 0; });
-  EXPECT_FAILS(loadStatus(older), "E4003", "version 0, this runtime reads version 1; compile the model again");
+  EXPECT_FAILS(loadStatus(older), "E4003", "version 0, this runtime reads version 2; compile the model again");
   EXPECT_EQ(moray_status_exit_code(nullptr), 0);
 }
 

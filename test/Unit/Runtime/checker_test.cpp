@@ -35,8 +35,6 @@ TEST(Checker, Model) {
       {"E4010", "layers is 4000000000", [](ToyArtifact &t) { t.metadata.model->layers = 4000000000u; }},
       {"E4010", "cache_page is 0", [](ToyArtifact &t) { t.metadata.model->cache_page = 0; }},
       {"E4010", "experts_per_token", [](ToyArtifact &t) { t.metadata.model->experts_per_token = 3; }},
-      {"E4010", "cache_dtype is 200", [](ToyArtifact &t) { t.metadata.model->cache_dtype = DType(200); }},
-      {"E4010", "numerics is 9", [](ToyArtifact &t) { t.metadata.model->numerics = Numerics(9); }},
       {"E4010", "bos is 64", [](ToyArtifact &t) { t.metadata.model->bos = 64; }},
       {"E4010", "eos[0] is -1", [](ToyArtifact &t) { t.metadata.model->eos = {-1}; }},
       {"E4010", "top_p 0", [](ToyArtifact &t) { t.metadata.model->top_p = 0; }},
@@ -47,11 +45,37 @@ TEST(Checker, Model) {
   });
 }
 
+TEST(Checker, Targets) {
+  expectAll({
+      {"E4025", "0 targets", [](ToyArtifact &t) { t.metadata.targets.clear(); }},
+      {"E4025", "65 targets",
+       [](ToyArtifact &t) {
+         while (t.metadata.targets.size() < 65)
+           t.metadata.targets.push_back(std::make_unique<TargetT>(t.target()));
+       }},
+      {"E4025", "device 7", [](ToyArtifact &t) { t.target().device = DeviceKind(7); }},
+      {"E4025", "compute capability 0", [](ToyArtifact &t) { t.target().device = DeviceKind::Cuda; }},
+      {"E4025", "compute capability 80", [](ToyArtifact &t) { t.target().sm = 80; }},
+      {"E4025", "cache type 200", [](ToyArtifact &t) { t.target().cache_dtype = DType(200); }},
+      {"E4025", "numerics 9", [](ToyArtifact &t) { t.target().numerics = Numerics(9); }},
+      {"E4025", "targets 0 and 1 have the same name",
+       [](ToyArtifact &t) { t.metadata.targets.push_back(std::make_unique<TargetT>(t.target())); }},
+      {"E4011", "target 0", [](ToyArtifact &t) { t.target().name.reset(); }},
+      // Every target is checked, not the first alone.
+      {"E4013", "0 step",
+       [](ToyArtifact &t) {
+         t.metadata.targets.push_back(std::make_unique<TargetT>(t.target()));
+         t.target(1).name = t.name("second");
+         t.target(1).programs.clear();
+       }},
+  });
+}
+
 TEST(Checker, Names) {
   expectAll({
       {"E4011", "model family", [](ToyArtifact &t) { t.metadata.model->family.reset(); }},
-      {"E4011", "kernel 1", [](ToyArtifact &t) { *t.metadata.kernels[1]->name = Name(1u << 30, 4); }},
-      {"E4011", "program 2", [](ToyArtifact &t) { *t.metadata.programs[2]->name = Name(4, 0xFFFFFFFFu); }},
+      {"E4011", "kernel 1", [](ToyArtifact &t) { *t.target().kernels[1]->name = Name(1u << 30, 4); }},
+      {"E4011", "program 2", [](ToyArtifact &t) { *t.target().programs[2]->name = Name(4, 0xFFFFFFFFu); }},
       {"E4011", "weight 0", [](ToyArtifact &t) { *t.metadata.weights[0]->name = Name(0, 0); }},
       {"E4011", "buffer 1", [](ToyArtifact &t) { *step(t).buffers[1]->name = Name(0xFFFFFFFFu, 1); }},
       {"E4011", "provenance", [](ToyArtifact &t) { t.metadata.provenance->flags[0] = Name(7, 0x7FFFFFFF); }},
@@ -61,7 +85,7 @@ TEST(Checker, Names) {
 TEST(Checker, Expressions) {
   const ExprOp one(ExprOpKind::Const, 1), add(ExprOpKind::Add, 0), huge(ExprOpKind::Const, ~0ull);
   auto tasks = [](std::vector<ExprOp> ops) {
-    return [ops](ToyArtifact &t) { t.metadata.kernels[0]->variants[0]->tasks = ops; };
+    return [ops](ToyArtifact &t) { t.target().kernels[0]->variants[0]->tasks = ops; };
   };
   expectAll({
       {"E4012", "empty", tasks({})},
@@ -77,14 +101,14 @@ TEST(Checker, Expressions) {
       {"E4012", "left over", tasks({one, one})},
       {"E4012", "buffer 0", [](ToyArtifact &t) { step(t).buffers[0]->bytes.clear(); }},
       {"E4012", "copy 1", [](ToyArtifact &t) { step(t).commands[1]->bytes.clear(); }},
-      {"E4012", "scratch", [](ToyArtifact &t) { t.metadata.kernels[3]->variants[1]->scratch_bytes.clear(); }},
+      {"E4012", "scratch", [](ToyArtifact &t) { t.target().kernels[3]->variants[1]->scratch_bytes.clear(); }},
   });
 }
 
 TEST(Checker, Programs) {
   expectAll({
       {"E4013", "unknown kind 9", [](ToyArtifact &t) { step(t).kind = ProgramKind(9); }},
-      {"E4013", "0 step", [](ToyArtifact &t) { t.metadata.programs.clear(); }},
+      {"E4013", "0 step", [](ToyArtifact &t) { t.target().programs.clear(); }},
       {"E4013", "2 sample", [](ToyArtifact &t) { t.program(ProgramKind::Score).kind = ProgramKind::Sample; }},
       {"E4013", "1 parameters", [](ToyArtifact &t) { step(t).param_count = 1; }},
       {"E4013", "launches, expected at most",
@@ -149,18 +173,21 @@ TEST(Checker, Arguments) {
 
 TEST(Checker, KernelsAndImages) {
   auto variant = [](std::function<void(VariantT &)> change) {
-    return [change](ToyArtifact &t) { change(*t.metadata.kernels[1]->variants[1]); };
+    return [change](ToyArtifact &t) { change(*t.target().kernels[1]->variants[1]); };
   };
   expectAll({
-      {"E4017", "class 8", [](ToyArtifact &t) { t.metadata.kernels[0]->klass = KernelClass(8); }},
-      {"E4017", "100000 operands", [](ToyArtifact &t) { t.metadata.kernels[6]->operand_count = 100000; }},
-      {"E4017", "0 variants", [](ToyArtifact &t) { t.metadata.kernels[0]->variants.clear(); }},
+      {"E4017", "class 8", [](ToyArtifact &t) { t.target().kernels[0]->klass = KernelClass(8); }},
+      {"E4017", "100000 operands", [](ToyArtifact &t) { t.target().kernels[6]->operand_count = 100000; }},
+      {"E4017", "0 variants", [](ToyArtifact &t) { t.target().kernels[0]->variants.clear(); }},
       {"E4017", "image 2 of 2", variant([](VariantT &v) { v.image = 2; })},
       {"E4017", "outside its image", variant([](VariantT &v) { v.entry = ~0ull; })},
       {"E4017", "outside its image", variant([](VariantT &v) { v.code_size = 1u << 20; })},
       {"E4017", "0 bytes", variant([](VariantT &v) { v.code_size = 0; })},
-      {"E4017", "two variants for level x86-64-v3", variant([](VariantT &v) { v.image = 0; })},
-      {"E4018", "unknown CPU level 7", [](ToyArtifact &t) { t.metadata.images[0]->level = CpuLevel(7); }},
+      {"E4017", "two variants of kind X86 for level x86-64-v3", variant([](VariantT &v) { v.image = 0; })},
+      {"E4018", "CPU level 7", [](ToyArtifact &t) { t.metadata.images[0]->level = CpuLevel(7); }},
+      {"E4018", "kind 3", [](ToyArtifact &t) { t.metadata.images[0]->kind = ImageKind(3); }},
+      {"E4017", "a CPU kernel with stages",
+       variant([](VariantT &v) { v.stages.push_back(std::make_unique<StageT>()); })},
       {"E4018", "offset 64", [](ToyArtifact &t) { t.metadata.images[0]->offset = 64; }},
       {"E4018", "size 0", [](ToyArtifact &t) { t.metadata.images[0]->size = 0; }},
       {"E4018", "hash", [](ToyArtifact &t) { t.metadata.images[1]->hash ^= 1; }},

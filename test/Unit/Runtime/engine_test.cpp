@@ -317,7 +317,7 @@ TEST(Engine, MemoryPlanIsExactAndCheckedBeforeAllocation) {
 
 TEST(Engine, ArtifactsWithoutSampleOrScoreProgram) {
   ToyArtifact toy;
-  toy.metadata.programs.resize(2);
+  toy.target().programs.resize(2);
   const ToyModel model(toy);
   ToyEngine engine(model);
   moray_sequence *sequence = nullptr;
@@ -342,7 +342,7 @@ TEST(Engine, SampledTokensAreChecked) {
 TEST(Engine, ScratchBeyondItsPlanIsRefused) {
   ToyArtifact toy;
   // Falls with the number of rows, so the plan for the largest step does not bound it.
-  toy.metadata.kernels[0]->variants[0]->scratch_bytes = toy.metadata.kernels[0]->variants[1]->scratch_bytes = {
+  toy.target().kernels[0]->variants[0]->scratch_bytes = toy.target().kernels[0]->variants[1]->scratch_bytes = {
       {schema::ExprOpKind::Const, 1u << 20}, {schema::ExprOpKind::Symbol, 5}, {schema::ExprOpKind::CeilDiv, 0}};
   const ToyModel model(toy);
   ToyEngine engine(model, engineOptions(1, 128));
@@ -401,8 +401,9 @@ TEST(Engine, StatisticsAndKernelTimes) {
   EXPECT_EQ(statistics.decode_rows, 3u);
   EXPECT_EQ(statistics.sampled_tokens, 4u);
   EXPECT_EQ(statistics.launches, 4u * (3 + 2 * TOY_LAYERS + 1));
-  uint64_t launches = 0, ns = 0;
-  EXPECT_OK(moray_engine_query_kernel_time(engine, 2, &launches, &ns));
-  EXPECT_EQ(launches, 4u * TOY_LAYERS);
-  EXPECT_GT(ns, 0u);
+  moray_kernel_profile profile;
+  EXPECT_OK(moray_engine_query_kernel_profile(engine, 2, &profile));
+  EXPECT_EQ(profile.launches, 4u * TOY_LAYERS);
+  EXPECT_GT(profile.ns, 0u);
+  EXPECT_FAILS(moray_engine_query_kernel_profile(engine, 7, &profile), "E5002", "kernel 7");
 }

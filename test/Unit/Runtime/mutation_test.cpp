@@ -23,8 +23,12 @@ bool exercise(const TempFile &file, const std::vector<uint8_t> &bytes) {
   moray_model_config config;
   moray_model_query_config(model, &config);
   moray_kernel_info kernel;
-  for (size_t i = 0; i < moray_model_kernel_count(model); ++i)
-    moray_status_free(moray_model_query_kernel(model, i, &kernel));
+  moray_target_info target;
+  for (size_t t = 0; t < moray_model_target_count(model); ++t) {
+    moray_status_free(moray_model_query_target(model, t, &target));
+    for (size_t i = 0; i < target.kernel_count; ++i)
+      moray_status_free(moray_model_query_kernel(model, t, i, &kernel));
+  }
   moray_weight_info weight;
   for (size_t i = 0; i < moray_model_weight_count(model); ++i)
     moray_status_free(moray_model_query_weight(model, i, &weight));

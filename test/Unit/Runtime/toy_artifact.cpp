@@ -89,7 +89,7 @@ void addKernels(ToyArtifact &toy) {
       variant->config = toy.name(image == 0 ? "tile=1" : "tile=2");
       kernel->variants.push_back(std::move(variant));
     }
-    toy.metadata.kernels.push_back(std::move(kernel));
+    toy.target().kernels.push_back(std::move(kernel));
   }
 }
 
@@ -183,12 +183,12 @@ std::unique_ptr<ProgramT> makeProgram(ToyArtifact &toy, const char *name, Progra
 }
 
 void addPrograms(ToyArtifact &toy) {
-  toy.metadata.programs.push_back(makeStep(toy));
-  toy.metadata.programs.push_back(makeLayer(toy));
-  toy.metadata.programs.push_back(
+  toy.target().programs.push_back(makeStep(toy));
+  toy.target().programs.push_back(makeLayer(toy));
+  toy.target().programs.push_back(
       makeProgram(toy, "sample", ProgramKind::Sample,
                   launch(Sample, {input(InputId::Logits), input(InputId::SampleParams), input(InputId::Sampled)})));
-  toy.metadata.programs.push_back(
+  toy.target().programs.push_back(
       makeProgram(toy, "score", ProgramKind::Score,
                   launch(Score, {input(InputId::Logits), input(InputId::Targets), input(InputId::LogProbs)})));
 }
@@ -207,12 +207,14 @@ ToyArtifact::ToyArtifact() {
   model.heads = 1;
   model.max_positions = 256;
   model.cache_width = 1;
-  model.cache_dtype = DType::F32;
   model.cache_page = TOY_PAGE;
   model.parameters = 70;
   model.bos = 1;
   model.eos = {TOY_VOCAB - 1};
   metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128};
+  metadata.targets.push_back(std::make_unique<TargetT>());
+  target().name = name("cpu");
+  target().cache_dtype = DType::F32;
   addKernels(*this);
   addWeights(*this);
   addPrograms(*this);
@@ -236,7 +238,7 @@ uint32_t *ToyArtifact::layerWeight(uint32_t layer) {
 }
 
 ProgramT &ToyArtifact::program(ProgramKind kind) {
-  for (auto &candidate : metadata.programs)
+  for (auto &candidate : target().programs)
     if (candidate->kind == kind)
       return *candidate;
   abort();

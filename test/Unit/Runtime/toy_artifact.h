@@ -23,7 +23,8 @@ struct ToyArtifact {
 
   // Weight of a layer: {seed of the hash, key of a first token at which the layer faults, 0: none}.
   uint32_t *layerWeight(uint32_t layer);
-  schema::ProgramT &program(schema::ProgramKind kind);
+  schema::TargetT &target(size_t index = 0) { return *metadata.targets[index]; }
+  schema::ProgramT &program(schema::ProgramKind kind); // of the first target
   std::unique_ptr<schema::Name> name(const std::string &text);
 };
 
