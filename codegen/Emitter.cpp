@@ -55,7 +55,7 @@ llvm::Expected<CompiledKernels> moray::codegen::compileKernels(llvm::ArrayRef<Ke
       jobs.push_back({spec, &getTarget(level), {}});
   initialiseX86();
   llvm::Error failure = runKernelJobs(
-      jobs.size(), options.threads, registerKernelDialects,
+      jobs.size(), options.threads, options.progress, registerKernelDialects,
       [&](size_t i, mlir::MLIRContext &context) { return compileJob(jobs[i], context, options); },
       [&](size_t i) { return jobs[i].spec->key() + ", level " + jobs[i].target->name.str(); });
   if (failure)

@@ -7,6 +7,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 #include <atomic>
+#include <mutex>
 #include <thread>
 
 using namespace moray::codegen;
@@ -22,18 +23,25 @@ DistinctKernels::DistinctKernels(llvm::ArrayRef<KernelSpec> all) {
 }
 
 llvm::Error moray::codegen::runKernelJobs(size_t count, unsigned threads,
+                                          const std::function<void(size_t, size_t)> &progress,
                                           void (*registerDialects)(mlir::DialectRegistry &),
                                           llvm::function_ref<llvm::Error(size_t, mlir::MLIRContext &)> run,
                                           llvm::function_ref<std::string(size_t)> name) {
   std::vector<std::string> errors(count);
   std::atomic<size_t> next{0};
+  std::mutex progressLock;
+  size_t done = 0;
   auto work = [&] {
     // One context per worker: creating it costs as much as compiling two kernels, sharing it would cost locks.
     mlir::DialectRegistry registry;
     registerDialects(registry);
     mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
-    for (size_t i; (i = next.fetch_add(1)) < count;)
+    for (size_t i; (i = next.fetch_add(1)) < count;) {
       errors[i] = llvm::toString(run(i, context));
+      std::lock_guard<std::mutex> lock(progressLock);
+      if (progress)
+        progress(++done, count);
+    }
   };
   threads = threads ? threads : std::max(1u, std::thread::hardware_concurrency());
   threads = std::min<size_t>(threads, count);

@@ -9,6 +9,7 @@
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/Support/Error.h"
+#include <functional>
 #include <vector>
 
 namespace moray::codegen {
@@ -20,9 +21,11 @@ struct DistinctKernels {
   std::vector<size_t> indexOf; // parallel to `all`: index into specs
 };
 
-/// Calls `run(i, context)` for i in [0, count) on `threads` workers (0: one per core), each with a context of its own on
-/// whose registry `registerDialects` was called. Returns the error of the lowest i that failed, with the text of `name(i)`.
-llvm::Error runKernelJobs(size_t count, unsigned threads, void (*registerDialects)(mlir::DialectRegistry &),
+/// Calls `run(i, context)` for i in [0, count) on `threads` workers (0: one per core), each with a context of its own
+/// on whose registry `registerDialects` was called, and `progress(done, count)` unless empty. Returns the error of the
+/// lowest i that failed, with the text of `name(i)`.
+llvm::Error runKernelJobs(size_t count, unsigned threads, const std::function<void(size_t, size_t)> &progress,
+                          void (*registerDialects)(mlir::DialectRegistry &),
                           llvm::function_ref<llvm::Error(size_t, mlir::MLIRContext &)> run,
                           llvm::function_ref<std::string(size_t)> name);
 

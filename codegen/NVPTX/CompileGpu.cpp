@@ -103,7 +103,7 @@ llvm::Expected<CompiledKernels> moray::codegen::compileGpuKernels(llvm::ArrayRef
     jobs.push_back({spec, {}, {}, {}});
   initialiseNvptx();
   llvm::Error failure = runKernelJobs(
-      jobs.size(), options.threads, registerGpuKernelDialects,
+      jobs.size(), options.threads, options.progress, registerGpuKernelDialects,
       [&](size_t i, mlir::MLIRContext &context) { return compileJob(jobs[i], target, context, options); },
       [&](size_t i) { return jobs[i].spec->key() + ", target " + target.name.str(); });
   if (failure)
