@@ -74,12 +74,13 @@ public:
   Module(const Module &) = delete;
   Module &operator=(const Module &) = delete;
   const Kernel *findKernel(std::string_view name) const;
-  const ModuleVariable *findVariable(std::string_view name) const;
+  std::optional<ModuleVariable> findVariable(std::string_view name) const; // of .global or .const
   const std::vector<Kernel> &kernels() const { return kernelList; }
   unsigned ptxVersion() const; // major * 10 + minor, from .version
   unsigned targetSm() const;   // from .target
 
 private:
+  friend std::unique_ptr<Module> parseModule(std::string_view, const DeviceModel &, GlobalMemory &, ParseError &);
   std::shared_ptr<const Program> program;
   GlobalMemory &memory;
   std::vector<Kernel> kernelList;

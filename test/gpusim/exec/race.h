@@ -1,0 +1,139 @@
+// Happens-before bookkeeping of one block: which accesses to shared memory are ordered, per byte.
+//
+// A warp's epoch counts its releases; an access is labelled (thread, epoch of its warp). Knowledge tells up to which epoch a lane is
+// ordered after the threads of every warp. Barriers join knowledge; shuffles, votes, ldmatrix and mma do not.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+namespace gpusim {
+
+struct Warp;
+struct Instr;
+
+constexpr unsigned maxWarps = 32;
+
+struct Knowledge {
+  uint32_t references = 0;
+  std::array<uint32_t, maxWarps> whole{}; // epoch up to which all lanes of a warp are known
+  std::vector<uint32_t> partial;          // by thread, where single lanes are known for longer; else empty
+
+  bool covers(unsigned warp, uint32_t lanes, uint32_t epoch) const {
+    return whole[warp] >= epoch || (!partial.empty() && coversPartly(warp, lanes, epoch));
+  }
+  void join(const Knowledge &other);
+  void learn(unsigned warp, uint32_t lanes, uint32_t epoch, bool wholeWarp);
+
+private:
+  bool coversPartly(unsigned warp, uint32_t lanes, uint32_t epoch) const;
+};
+
+// Shares a Knowledge among the lanes of one block (one host thread: the count is not atomic).
+class KnowledgeRef {
+public:
+  KnowledgeRef() = default;
+  explicit KnowledgeRef(Knowledge *knowledge) : held(knowledge) { acquire(); }
+  KnowledgeRef(const KnowledgeRef &other) : held(other.held) { acquire(); }
+  KnowledgeRef &operator=(const KnowledgeRef &other) {
+    if (held != other.held) {
+      release();
+      held = other.held;
+      acquire();
+    }
+    return *this;
+  }
+  ~KnowledgeRef() { release(); }
+  const Knowledge *get() const { return held; }
+  const Knowledge *operator->() const { return held; }
+
+private:
+  void acquire() {
+    if (held)
+      ++held->references;
+  }
+  void release() {
+    if (held && --held->references == 0)
+      delete held;
+  }
+  Knowledge *held = nullptr;
+};
+
+// Gathers what the participants of a barrier know.
+class Join {
+public:
+  void arrive(Warp &warp, uint32_t lanes); // starts a new epoch of the warp
+  void exited(const Warp &warp);           // all of the warp's lanes have exited
+  KnowledgeRef finish();                   // what each participant then knows; empties this
+
+private:
+  std::unique_ptr<Knowledge> sum;
+};
+
+enum class SharedAccess : uint8_t { Read, Write, StrongRead, StrongWrite, Atomic, AsyncWrite, WarpRead };
+
+class SharedShadow {
+public:
+  void reset(uint32_t bytes);
+  // Checks and records one lane's access to [offset, offset + bytes), which is inside shared memory. `data`: the bytes being
+  // written, to tell harmless equal writes of one warp; may be null. `async`: of AsyncWrite, the copy group.
+  void access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t bytes, SharedAccess mode,
+              const uint8_t *data = nullptr, uint32_t async = 0);
+  // A new group of asynchronous copies; complete(group, epoch) when its issuer has waited for it.
+  uint32_t openGroup();
+  void complete(uint32_t group, uint32_t epoch) { groups[group] = epoch; }
+
+private:
+  enum Flags : uint8_t { Defined = 1, StrongWriter = 2, Split = 4 };
+  struct Cell {
+    uint32_t writeEpoch = 0; // 0: no writer
+    uint16_t writer = 0;     // thread in the block
+    uint8_t flags = 0;
+    uint8_t unused = 0;
+    uint32_t async = 0;     // group of the asynchronous copy that writes it, 0 for none
+    uint32_t readEpoch = 0; // 0: no reader since the last write
+    uint32_t readLanes = 0; // lanes of readWarp; with manyReaders an index into readSets
+    uint16_t readWarp = 0;
+    uint16_t strongReads = 0; // 1: all those reads were strong
+  };
+  struct ReadEntry {
+    uint16_t warp;
+    bool strong;
+    uint32_t lanes, epoch;
+  };
+  static constexpr uint16_t manyReaders = 0xffff;
+  struct Access {
+    Warp &warp;
+    const Instr &instr;
+    unsigned lane;
+    uint32_t offset;
+    SharedAccess mode;
+    const uint8_t *data;
+    uint32_t async;
+    const Knowledge *known;
+    uint16_t thread, warpIndex;
+    uint32_t epoch, lanes;
+    bool strong;
+  };
+  void touch(Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
+  void read(Cell &cell, const Access &access, uint32_t offset);
+  void write(Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
+  void recordManyReads(Cell &cell, const Access &access);
+  void checkReaders(Cell &cell, const Access &access, uint32_t offset);
+  void settle(Cell &cell, const Access &access, uint32_t offset);
+  void checkWriter(const Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
+  Cell *split(uint32_t word);
+  [[noreturn]] void race(const Access &access, uint32_t offset, const char *earlier, unsigned warp, unsigned lane);
+
+  std::vector<Cell> words;
+  std::vector<std::array<Cell, 4>> bytes; // of split words; words[w].readLanes holds the index
+  std::vector<uint32_t> freeBytes;
+  std::vector<std::vector<ReadEntry>> readSets;
+  std::vector<uint32_t> freeReadSets;
+  std::vector<uint32_t> groups; // epoch of completion, 0 while pending; entry 0 is unused
+};
+
+} // namespace gpusim
