@@ -1,6 +1,6 @@
 //===- Emitter.cpp - the table of emitters and the compile driver -------------===//
-// Finds the emitter of a class and compiles kernels for CPUs in parallel: equal ones once, bytes independent of the number
-// of threads.
+// Finds the emitter of a class and compiles kernels for CPUs in parallel: equal ones once, bytes independent of the
+// number of threads.
 
 #include "codegen/Emitter.h"
 #include "codegen/KernelJobs.h"

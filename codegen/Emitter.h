@@ -41,7 +41,8 @@ extern const Emitter rowEmitter, routerEmitter, permuteEmitter, attentionEmitter
 /// The probe kernels that every artifact carries, by name.
 std::vector<std::pair<std::string, KernelSpec>> probeKernels();
 
-/// One launch of a GPU kernel (schema Stage): the entry point is the kernel's symbol and, where there are several stages,
+/// One launch of a GPU kernel (schema Stage): the entry point is the kernel's symbol and, where there are several
+/// stages,
 /// `_name`. The grid is 1-D; a stage whose grid is 0 is not launched.
 struct GpuStage {
   std::string name;
@@ -92,12 +93,12 @@ struct CompiledStage {
 };
 /// One kernel in one image (schema Variant).
 struct CompiledVariant {
-  unsigned image = 0;              // index into CompiledKernels::images
-  uint64_t entry = 0;              // X86: offset in the image
-  uint64_t codeSize = 0;           // X86: bytes
-  SizeExpr tasks;                  // X86
-  SizeExpr scratchBytes;           // X86: per worker; else of the launch
-  std::string config;              // one line for people
+  unsigned image = 0;                // index into CompiledKernels::images
+  uint64_t entry = 0;                // X86: offset in the image
+  uint64_t codeSize = 0;             // X86: bytes
+  SizeExpr tasks;                    // X86
+  SizeExpr scratchBytes;             // X86: per worker; else of the launch
+  std::string config;                // one line for people
   std::vector<CompiledStage> stages; // Ptx, Cubin
 };
 /// What compileKernels makes for one target. `variants` is parallel to the specs.
@@ -106,9 +107,9 @@ struct CompiledKernels {
   std::vector<std::vector<CompiledVariant>> variants;
 };
 
-/// Compiles every spec for every CPU level of `options` into one image per level: equal specs once, kernels in parallel,
-/// the same bytes for the same input whatever the number of threads. Errors are "E31xx: ..." texts of the first failing
-/// kernel in input order.
+/// Compiles every spec for every CPU level of `options` into one image per level: equal specs once, kernels in
+/// parallel, the same bytes for the same input whatever the number of threads. Errors are "E31xx: ..." texts of the
+/// first failing kernel in input order.
 llvm::Expected<CompiledKernels> compileKernels(llvm::ArrayRef<KernelSpec> specs, const CompileOptions &options);
 /// The same for a GPU: one PTX image per distinct kernel and, with `ptxas`, cubins for the chips of the target.
 llvm::Expected<CompiledKernels> compileGpuKernels(llvm::ArrayRef<KernelSpec> specs, const GpuTarget &target,

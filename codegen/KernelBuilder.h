@@ -15,8 +15,8 @@
 namespace moray::codegen {
 
 /// Builds the body of one kernel at an insertion point. Addresses are pointers of any address space, offsets are i64
-/// bytes unless said otherwise; bf16 values in memory are i16, FP8 codes i8. Float operations never fuse or reassociate.
-/// Values may be scalars or vectors wherever it makes sense.
+/// bytes unless said otherwise; bf16 values in memory are i16, FP8 codes i8. Float operations never fuse or
+/// reassociate. Values may be scalars or vectors wherever it makes sense.
 class KernelBuilder {
 public:
   using Value = mlir::Value;

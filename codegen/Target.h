@@ -35,14 +35,14 @@ bool hostSupports(CpuLevel level);
 /// A GPU generation whose PTX an artifact can carry. The PTX runs on this and all later chips, so limits are the
 /// smallest among them.
 struct GpuTarget {
-  unsigned sm;                      // compute capability: 80, 89
-  llvm::StringRef name;             // "cuda:sm_80"
-  llvm::StringRef chip;             // LLVM target-cpu: "sm_80"
-  llvm::StringRef features;         // LLVM target-features: the lowest PTX version that serves
-  unsigned ptxVersion;              // that version, major * 10 + minor
-  bool hasFp8Mma;                   // e4m3 mma.sync m16n8k32
-  unsigned sharedBytes;             // shared memory that one block may ask for
-  unsigned multiprocessors;         // of the chip that tile choices have in mind
+  unsigned sm;                       // compute capability: 80, 89
+  llvm::StringRef name;              // "cuda:sm_80"
+  llvm::StringRef chip;              // LLVM target-cpu: "sm_80"
+  llvm::StringRef features;          // LLVM target-features: the lowest PTX version that serves
+  unsigned ptxVersion;               // that version, major * 10 + minor
+  bool hasFp8Mma;                    // e4m3 mma.sync m16n8k32
+  unsigned sharedBytes;              // shared memory that one block may ask for
+  unsigned multiprocessors;          // of the chip that tile choices have in mind
   llvm::ArrayRef<unsigned> cubinFor; // chips for which the PTX is assembled when ptxas is at hand
 };
 

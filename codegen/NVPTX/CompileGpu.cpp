@@ -1,5 +1,6 @@
 //===- CompileGpu.cpp - the table of GPU emitters and their compile driver --------===//
-// Finds the GPU emitter of a class and compiles kernels in parallel: PTX for each distinct kernel, cubins where ptxas is.
+// Finds the GPU emitter of a class and compiles kernels in parallel: PTX for each distinct kernel, cubins where ptxas
+// is.
 
 #include "codegen/Emitter.h"
 #include "codegen/KernelJobs.h"

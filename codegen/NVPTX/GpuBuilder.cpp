@@ -56,13 +56,12 @@ LLVM::GlobalOp GpuBuilder::addShared(StringRef suffix, uint64_t bytes, unsigned 
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(function);
   auto type = LLVM::LLVMArrayType::get(i8, bytes);
-  return LLVM::GlobalOp::create(b, loc, type, /*isConstant=*/false, linkage,
-                                (function.getName() + "_" + suffix).str(), Attribute(), alignment, /*addrSpace=*/3);
+  return LLVM::GlobalOp::create(b, loc, type, /*isConstant=*/false, linkage, (function.getName() + "_" + suffix).str(),
+                                Attribute(), alignment, /*addrSpace=*/3);
 }
 GpuBuilder::Value GpuBuilder::sharedArray(uint64_t bytes, unsigned alignment) {
   sharedBytes = llvm::alignTo(sharedBytes, alignment) + bytes;
-  LLVM::GlobalOp array =
-      addShared(("shared" + Twine(sharedArrays++)).str(), bytes, alignment, LLVM::Linkage::Internal);
+  LLVM::GlobalOp array = addShared(("shared" + Twine(sharedArrays++)).str(), bytes, alignment, LLVM::Linkage::Internal);
   // An internal variable needs an initialiser; undefined is what shared memory is.
   OpBuilder::InsertionGuard guard(b);
   b.createBlock(&array.getInitializerRegion());
@@ -133,9 +132,7 @@ void GpuBuilder::copyAsync(Value sharedAddress, Value globalAddress, Value bytes
     intrinsic("llvm.nvvm.cp.async.cg.shared.global.16", {}, {sharedAddress, globalAddress});
 }
 void GpuBuilder::commitAsync() { intrinsic("llvm.nvvm.cp.async.commit.group", {}, {}); }
-void GpuBuilder::waitAsync(unsigned pending) {
-  intrinsic("llvm.nvvm.cp.async.wait.group", {}, {c32(pending)});
-}
+void GpuBuilder::waitAsync(unsigned pending) { intrinsic("llvm.nvvm.cp.async.wait.group", {}, {c32(pending)}); }
 
 //===----------------------------------------------------------------------===//
 // Number formats
@@ -168,7 +165,8 @@ std::pair<Value, Value> GpuBuilder::widenF8x4(Value codes) {
     Value bits = ori(sign, magnitude);
     auto asPair = [&](Value v) { return LLVM::BitcastOp::create(b, loc, pair, v).getResult(); };
     return LLVM::BitcastOp::create(
-               b, loc, i32, intrinsic("llvm.nvvm.fma.rn.bf16x2", pair, {asPair(bits), asPair(scale), asPair(minusZero)}))
+               b, loc, i32,
+               intrinsic("llvm.nvvm.fma.rn.bf16x2", pair, {asPair(bits), asPair(scale), asPair(minusZero)}))
         .getResult();
   };
   auto spread = [&](uint32_t selector) {
@@ -188,8 +186,8 @@ static GpuBuilder::Values unpack(GpuBuilder &g, Value structure, unsigned count)
   return values;
 }
 GpuBuilder::Values GpuBuilder::loadMatrix(Value address, unsigned count, bool transposed) {
-  std::string name = ("llvm.nvvm.ldmatrix.sync.aligned.m8n8.x" + Twine(count) + (transposed ? ".trans" : "") + ".b16")
-                         .str();
+  std::string name =
+      ("llvm.nvvm.ldmatrix.sync.aligned.m8n8.x" + Twine(count) + (transposed ? ".trans" : "") + ".b16").str();
   if (count == 1)
     return {intrinsic(name, i32, {address})};
   SmallVector<Type> types(count, i32);

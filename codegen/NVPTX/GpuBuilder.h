@@ -65,11 +65,12 @@ public:
   Value loadInvariant(mlir::Type type, Value address, unsigned alignment = 0);
   /// Adds to an i32 in global or shared memory; returns the old value. Relaxed, for the whole device.
   Value atomicAdd(Value address, Value value);
-  /// Starts copying 16 bytes from global to shared memory (both 16-byte aligned); the bytes from `bytes` (i32, 0..16) on
-  /// become zero, and with 0 nothing is read.
+  /// Starts copying 16 bytes from global to shared memory (both 16-byte aligned); the bytes from `bytes` (i32, 0..16)
+  /// on become zero, and with 0 nothing is read.
   void copyAsync(Value sharedAddress, Value globalAddress, Value bytes = {});
   void commitAsync();
-  /// Waits until at most `pending` of this thread's committed groups are under way. Other threads need a barrier as well.
+  /// Waits until at most `pending` of this thread's committed groups are under way. Other threads need a barrier as
+  /// well.
   void waitAsync(unsigned pending);
 
   // ---- number formats ----

@@ -86,8 +86,8 @@ llvm::Expected<OwningOpRef<ModuleOp>> moray::codegen::buildGpuModule(const Kerne
 /// What may reach the backend: it ends the process on what it cannot select, turns some intrinsics into approximations,
 /// and calls would need a library.
 static bool isAllowed(Operation *op) {
-  static const char *const intrinsics[] = {"llvm.intr.fma",  "llvm.intr.sqrt", "llvm.intr.umin",  "llvm.intr.umax",
-                                           "llvm.intr.smin", "llvm.intr.smax", "llvm.intr.fabs",  "llvm.intr.ctpop",
+  static const char *const intrinsics[] = {"llvm.intr.fma",  "llvm.intr.sqrt", "llvm.intr.umin", "llvm.intr.umax",
+                                           "llvm.intr.smin", "llvm.intr.smax", "llvm.intr.fabs", "llvm.intr.ctpop",
                                            "llvm.intr.ctlz", "llvm.intr.cttz", "llvm.intr.fshl", "llvm.intr.fshr"};
   StringRef name = op->getName().getStringRef();
   if (name.starts_with("llvm.intr."))
@@ -108,9 +108,9 @@ static std::unique_ptr<llvm::TargetMachine> makeMachine(const GpuTarget &target)
     return nullptr;
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
-  return std::unique_ptr<llvm::TargetMachine>(
-      backend->createTargetMachine(parsed, target.chip, target.features, options, llvm::Reloc::PIC_, std::nullopt,
-                                   llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(parsed, target.chip, target.features,
+                                                                           options, llvm::Reloc::PIC_, std::nullopt,
+                                                                           llvm::CodeGenOptLevel::Aggressive));
 }
 
 llvm::Expected<std::string> moray::codegen::lowerToPtx(ModuleOp module, const GpuTarget &target) {

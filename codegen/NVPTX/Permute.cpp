@@ -1,8 +1,8 @@
 //===- Permute.cpp - sorting slots by expert on a GPU ----------------------------===//
 // Emits the counting sort of (row, expert) pairs: one block per expert, no atomics, so the order is that of the CPU.
 //
-// A block reads all ids twice: once to count those of lower experts, which gives its first slot, and once to place its own
-// in ascending order. Traffic: 2 * 4 bytes * pairs per expert, from L2.
+// A block reads all ids twice: once to count those of lower experts, which gives its first slot, and once to place its
+// own in ascending order. Traffic: 2 * 4 bytes * pairs per expert, from L2.
 
 #include "codegen/NVPTX/Emitters.h"
 #include "codegen/NVPTX/GpuBuilder.h"
@@ -82,9 +82,8 @@ void PermuteEmitter::emit() {
   expert = g.trunc(g.task(), g.i32);
   pairs = g.mul(g.rows(spec.domain), int64_t(spec.top));
   Values lower, placed;
-  forPairs(ValueRange{g.c32(0)}, lower, [&](Value, Value id, ValueRange sum) {
-    return Values{g.add(sum[0], g.zext(g.ult(id, expert), g.i32))};
-  });
+  forPairs(ValueRange{g.c32(0)}, lower,
+           [&](Value, Value id, ValueRange sum) { return Values{g.add(sum[0], g.zext(g.ult(id, expert), g.i32))}; });
   Value inWarp = g.sumLanes(lower[0]);
   g.ifThen(g.eq(g.lane(), 0), [&] { g.store(inWarp, warpCount(g.warp())); });
   g.barrier();

@@ -1,6 +1,6 @@
 //===- moray-emit.cpp - kernels of an IR file as text -------------------------===//
-// Test tool: for every cmd.kernel of FILE prints its spec and launch plan, and with --print=mlir|asm what the emitters of
-// a CPU level or GPU target make of it.
+// Test tool: for every cmd.kernel of FILE prints its spec and launch plan, and with --print=mlir|asm what the emitters
+// of a CPU level or GPU target make of it.
 
 #include "codegen/Classify.h"
 #include "codegen/NVPTX/LowerToPtx.h"
