@@ -88,7 +88,9 @@ std::vector<std::string> LoadedTokenizer::preTokenize(const std::string &text) c
 std::string dataPath(const std::string &name) { return std::string(MORAY_SOURCE_DIR "/test/data/tokenizer/") + name; }
 
 std::vector<nlohmann::json> readJsonLines(const std::string &name) {
-  std::ifstream file(dataPath(name));
+  std::ifstream file(std::string(MORAY_VECTORS_DIR "/") + name);
+  if (!file)
+    file.open(dataPath(name));
   EXPECT_TRUE(file) << name;
   std::vector<nlohmann::json> rows;
   for (std::string line; std::getline(file, line);)

@@ -36,7 +36,7 @@ public:
 
 // test/data/tokenizer/<name>.
 std::string dataPath(const std::string &name);
-// One JSON value per line.
+// One JSON value per line of a file there, or of the packed vectors.tar.gz.
 std::vector<nlohmann::json> readJsonLines(const std::string &name);
 // A tokenizer.json: byte characters of printable ASCII and space, the given further entries, merges and pre-tokenizer.
 nlohmann::json miniTokenizer(const std::vector<std::pair<std::string, std::string>> &merges);
