@@ -2,6 +2,7 @@
 #pragma once
 
 #include "test/gpusim/driver/context.h"
+#include "test/gpusim/driver/entry_points.h"
 #include "test/gpusim/driver/gpusim_api.h"
 #include "test/gpusim/driver/report_log.h"
 
@@ -68,4 +69,11 @@ template <typename Body> CUresult inContext(Call call, Body body) {
   });
 }
 
+} // namespace gpusim
+
+// Declared once for all sources, so that definitions and entry_points.h agree.
+namespace gpusim {
+#define GPUSIM_DECLARE(name, parameters) GPUSIM_EXPORT CUresult name parameters;
+GPUSIM_ENTRY_POINTS(GPUSIM_DECLARE)
+#undef GPUSIM_DECLARE
 } // namespace gpusim

@@ -1,5 +1,5 @@
 // Names and sentences of the driver's error codes.
-#include "test/gpusim/driver/cuda_abi.h"
+#include "test/gpusim/driver/driver.h"
 
 namespace gpusim {
 namespace {
