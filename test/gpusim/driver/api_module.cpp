@@ -214,7 +214,7 @@ GPUSIM_EXPORT CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *bytes,
     std::shared_ptr<LoadedModule> loaded = context.modules.find(handle);
     if (!loaded)
       return CUDA_ERROR_INVALID_HANDLE;
-    const ModuleVariable *variable = loaded->module->findVariable(name);
+    auto variable = loaded->module->findVariable(name);
     if (!variable)
       return CUDA_ERROR_NOT_FOUND;
     if (address)
