@@ -58,6 +58,7 @@ config.substitutions += [
     ("%scripts", os.path.join(config.moray_source_dir, "tools", "scripts")),
     ("%source_root", config.moray_source_dir),
     ("%binary_root", config.moray_binary_dir),
+    ("%gpusim", os.path.join(config.moray_binary_dir, "lib", "libmoray_gpusim.so")),
     ("%cmake", config.moray_cmake),
     ("%cc", config.moray_cc),
     ("%cxx", config.moray_cxx),
