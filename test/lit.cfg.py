@@ -72,6 +72,10 @@ for level in cpu_levels():
     config.available_features.add("cpu-" + level)
 if config.moray_sanitize:
     config.available_features.add("asan")
+ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+if ptxas:
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", ptxas))
 if shutil.which("gdb"):
     config.available_features.add("gdb")
 
