@@ -12,7 +12,7 @@
 using namespace moray::codegen;
 
 llvm::ArrayRef<const GpuEmitter *> moray::codegen::gpuEmitters() {
-  static const GpuEmitter *const emitters[] = {&gpuPermuteEmitter};
+  static const GpuEmitter *const emitters[] = {&gpuPermuteEmitter, &gpuRowEmitter};
   return emitters;
 }
 

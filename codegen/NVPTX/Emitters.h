@@ -8,7 +8,8 @@
 
 namespace moray::codegen {
 
-extern const GpuEmitter gpuPermuteEmitter;
+extern const GpuEmitter gpuAttentionEmitter, gpuPermuteEmitter;
+extern const GpuEmitter gpuProbeEmitter, gpuRouterEmitter, gpuRowEmitter, gpuSamplingEmitter;
 
 /// All GPU emitters.
 llvm::ArrayRef<const GpuEmitter *> gpuEmitters();

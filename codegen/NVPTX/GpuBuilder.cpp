@@ -75,6 +75,18 @@ GpuBuilder::Value GpuBuilder::dynamicShared() {
   });
 }
 
+GpuBuilder::Value GpuBuilder::constantTable(ArrayRef<float> values) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(function);
+  auto type = LLVM::LLVMArrayType::get(f32, values.size());
+  auto bits = DenseElementsAttr::get(RankedTensorType::get({int64_t(values.size())}, f32), values);
+  auto table = LLVM::GlobalOp::create(b, loc, type, /*isConstant=*/true, LLVM::Linkage::Internal,
+                                      (function.getName() + "_table" + Twine(constantTables++)).str(), bits,
+                                      /*alignment=*/4, /*addrSpace=*/4);
+  b.setInsertionPointToStart(&function.getBody().front());
+  return LLVM::AddressOfOp::create(b, loc, table);
+}
+
 void GpuBuilder::barrier() { intrinsic("llvm.nvvm.barrier.cta.sync.aligned.all", {}, {c32(0)}); }
 void GpuBuilder::syncWarp() { intrinsic("llvm.nvvm.bar.warp.sync", {}, {c32(-1)}); }
 void GpuBuilder::fenceDevice() { intrinsic("llvm.nvvm.membar.gl", {}, {}); }
@@ -133,6 +145,13 @@ void GpuBuilder::copyAsync(Value sharedAddress, Value globalAddress, Value bytes
 }
 void GpuBuilder::commitAsync() { intrinsic("llvm.nvvm.cp.async.commit.group", {}, {}); }
 void GpuBuilder::waitAsync(unsigned pending) { intrinsic("llvm.nvvm.cp.async.wait.group", {}, {c32(pending)}); }
+
+GpuBuilder::Value GpuBuilder::extract(Value vector, int64_t element) {
+  return vector::ExtractOp::create(b, loc, vector, element);
+}
+GpuBuilder::Value GpuBuilder::insert(Value scalar, Value vector, int64_t element) {
+  return vector::InsertOp::create(b, loc, scalar, vector, element);
+}
 
 //===----------------------------------------------------------------------===//
 // Number formats

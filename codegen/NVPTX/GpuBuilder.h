@@ -39,6 +39,8 @@ public:
   Value sharedArray(uint64_t bytes, unsigned alignment = 16);
   /// Start of the dynamic shared memory (GpuStage::dynamicShared bytes), 128-byte aligned.
   Value dynamicShared();
+  /// Constants of the kernel's own, in constant memory.
+  Value constantTable(llvm::ArrayRef<float> values);
   /// Bytes of all sharedArray calls, each aligned.
   uint64_t staticSharedBytes() const { return sharedBytes; }
 
@@ -72,6 +74,10 @@ public:
   /// Waits until at most `pending` of this thread's committed groups are under way. Other threads need a barrier as
   /// well.
   void waitAsync(unsigned pending);
+
+  // ---- elements of a thread's vector ----
+  Value extract(Value vector, int64_t element);
+  Value insert(Value scalar, Value vector, int64_t element);
 
   // ---- number formats ----
   /// f32 stored as `type` (F32, BF16), rounded to nearest even.
@@ -107,7 +113,7 @@ private:
                                  mlir::LLVM::Linkage linkage);
 
   unsigned operandCount;
-  unsigned sharedArrays = 0;
+  unsigned sharedArrays = 0, constantTables = 0;
   uint64_t sharedBytes = 0;
 };
 
