@@ -1,4 +1,5 @@
-"""Runs an artifact on the CPU and, through a CUDA driver library, on a GPU: check_gpu.py MODEL_DIR CPU_ARTIFACT GPU_ARTIFACT LIBRARY SM SCRATCH.
+"""Runs an artifact on the CPU and, through a CUDA driver library, on a GPU: check_gpu.py MODEL_DIR CPU_ARTIFACT GPU_ARTIFACT LIBRARY SM SCRATCH
+[TOKENS].
 
 LIBRARY is the simulator's (or a real libcuda); SM is the device that the simulator claims to be. Both artifacts have the same numerics:
 logits agree up to the order of sums, greedy tokens are equal while every margin so far is large, and the GPU's bits do not depend on
@@ -13,10 +14,10 @@ import golden_data as data
 
 # Sums have another order and bf16 roundings then flip, an expert now and then: medians over tokens, as spec model.md 9 has them.
 MEDIAN_SIMDIFF = 1e-3
-TOKENS = 16
 MARGIN = 0.2
 
 folder, cpu_artifact, gpu_artifact, library, sm, scratch = sys.argv[1:7]
+TOKENS = int(sys.argv[7]) if len(sys.argv) > 7 else 16
 os.environ["MORAY_GPUSIM_SM"] = sm
 GPU = ["--device", "cuda", "--cuda-library", library]
 
