@@ -21,8 +21,9 @@ struct CacheEntry {
   Allocation *allocation = nullptr;
 };
 constexpr size_t cacheEntries = 4;
-thread_local CacheEntry cache[cacheEntries];
-thread_local size_t cacheNext = 0;
+// The static model spares a call per access; a loaded library may have so few bytes of it.
+__attribute__((tls_model("initial-exec"))) thread_local CacheEntry cache[cacheEntries];
+__attribute__((tls_model("initial-exec"))) thread_local size_t cacheNext = 0;
 
 uint8_t *mapZeroed(uint64_t bytes) {
   void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
