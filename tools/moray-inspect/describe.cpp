@@ -9,10 +9,8 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
-Json describeConfig(const moray_model_config &config, const moray_target_info &target) {
+Json describeConfig(const moray_model_config &config) {
   return {{"family", text(config.family)},
-          {"numerics", text(target.numerics)},
-          {"deterministic", target.deterministic != 0},
           {"parameters", config.parameters},
           {"vocab", config.vocab},
           {"hidden", config.hidden},
@@ -21,10 +19,7 @@ Json describeConfig(const moray_model_config &config, const moray_target_info &t
           {"experts", config.experts},
           {"experts_per_token", config.experts_per_token},
           {"max_positions", config.max_positions},
-          {"cache",
-           {{"width", config.cache_width}, {"dtype", text(target.cache_dtype)}, {"page_tokens", config.cache_page}}},
-          {"active_weight_bytes", target.active_weight_bytes},
-          {"active_flops", target.active_flops},
+          {"cache", {{"width", config.cache_width}, {"page_tokens", config.cache_page}}},
           {"bos", config.bos},
           {"eos", std::vector<int32_t>(config.eos, config.eos + config.eos_count)},
           {"sampling", {{"temperature", config.temperature}, {"top_k", config.top_k}, {"top_p", config.top_p}}},
@@ -55,11 +50,11 @@ int describeProvenance(const Model &model, Json &out) {
   return kExitOk;
 }
 
-int describePrograms(const Model &model, const moray_target_info &target, Json &out) {
+int describePrograms(const Model &model, size_t target, size_t count, Json &out) {
   out = Json::array();
-  for (size_t i = 0; i < target.program_count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     moray_program_info info;
-    if (int code = report(moray_model_query_program(model.get(), 0, i, &info)))
+    if (int code = report(moray_model_query_program(model.get(), target, i, &info)))
       return code;
     out.push_back({{"name", text(info.name)},
                    {"kind", text(info.kind)},
@@ -70,25 +65,70 @@ int describePrograms(const Model &model, const moray_target_info &target, Json &
   return kExitOk;
 }
 
-int describeKernels(const Model &model, const moray_target_info &target, Json &out) {
+// CPU code has a level; GPU code has chips, and a launch for each stage.
+int describeVariant(const Model &model, size_t target, size_t kernel, size_t index, Json &out) {
+  moray_variant_info info;
+  if (int code = report(moray_model_query_variant(model.get(), target, kernel, index, &info)))
+    return code;
+  out = {{"kind", text(info.kind)}};
+  if (info.stage_count == 0)
+    out["level"] = text(info.level);
+  else
+    out.update({{"sm", info.sm}, {"ptx_version", info.ptx_version}});
+  out.update({{"code_bytes", info.code_bytes}, {"config", text(info.config)}});
+  for (size_t s = 0; s < info.stage_count; ++s) {
+    moray_stage_info stage;
+    if (int code = report(moray_model_query_stage(model.get(), target, kernel, index, s, &stage)))
+      return code;
+    out["stages"].push_back({{"entry", text(stage.entry)},
+                             {"threads", stage.threads},
+                             {"registers", stage.registers},
+                             {"static_shared", stage.static_shared},
+                             {"dynamic_shared", stage.dynamic_shared}});
+  }
+  return kExitOk;
+}
+
+int describeKernels(const Model &model, size_t target, size_t count, Json &out) {
   out = Json::array();
-  for (size_t i = 0; i < target.kernel_count; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     moray_kernel_info info;
-    if (int code = report(moray_model_query_kernel(model.get(), 0, i, &info)))
+    if (int code = report(moray_model_query_kernel(model.get(), target, i, &info)))
       return code;
     Json kernel = {{"name", text(info.name)},
                    {"class", text(info.klass)},
                    {"operands", info.operand_count},
                    {"launches_per_step", info.launch_count},
                    {"variants", Json::array()}};
-    for (size_t v = 0; v < info.variant_count; ++v) {
-      moray_variant_info variant;
-      if (int code = report(moray_model_query_variant(model.get(), 0, i, v, &variant)))
+    for (size_t v = 0; v < info.variant_count; ++v)
+      if (int code = describeVariant(model, target, i, v, kernel["variants"].emplace_back()))
         return code;
-      kernel["variants"].push_back(
-          {{"level", text(variant.level)}, {"code_bytes", variant.code_bytes}, {"config", text(variant.config)}});
-    }
     out.push_back(kernel);
+  }
+  return kExitOk;
+}
+
+int describeTargets(const Model &model, Json &out) {
+  out = Json::array();
+  for (size_t i = 0; i < moray_model_target_count(model.get()); ++i) {
+    moray_target_info info;
+    if (int code = report(moray_model_query_target(model.get(), i, &info)))
+      return code;
+    Json target = {{"name", text(info.name)},
+                   {"device", text(info.device)},
+                   {"sm", info.sm},
+                   {"numerics", text(info.numerics)},
+                   {"deterministic", info.deterministic != 0},
+                   {"cache_dtype", text(info.cache_dtype)},
+                   {"active_weight_bytes", info.active_weight_bytes},
+                   {"active_flops", info.active_flops},
+                   {"weight_bytes", info.weight_bytes},
+                   {"code_bytes", info.code_bytes}};
+    if (int code = describePrograms(model, i, info.program_count, target["programs"]))
+      return code;
+    if (int code = describeKernels(model, i, info.kernel_count, target["kernels"]))
+      return code;
+    out.push_back(std::move(target));
   }
   return kExitOk;
 }
@@ -113,7 +153,7 @@ int describeMemory(const Model &model, const moray_engine_options &options, Json
   moray_memory_plan plan;
   if (int code = report(moray_model_query_memory(model.get(), &options, &plan)))
     return code;
-  out = {{"batch", options.max_seqs ? options.max_seqs : 1}};
+  out = {{"device", options.device}, {"batch", options.max_seqs ? options.max_seqs : 1}};
   if (options.context)
     out["context"] = options.context;
   out.update({{"weights", plan.weights},
@@ -129,26 +169,23 @@ int describeMemory(const Model &model, const moray_engine_options &options, Json
 
 } // namespace
 
-int describe(const Model &model, const moray_engine_options &options, Json &out) {
+int describe(const Model &model, moray_engine_options options, Json &out) {
   moray_model_config config;
   moray_model_query_config(model.get(), &config);
-  out["schema"] = "moray.inspect/1";
+  out["schema"] = "moray.inspect/2";
   out["file"] = {{"bytes", config.file_bytes},
                  {"metadata_bytes", config.metadata_bytes},
                  {"code_bytes", config.code_bytes},
                  {"weight_bytes", config.weight_bytes}};
-  moray_target_info target;
-  if (int code = report(moray_model_query_target(model.get(), 0, &target)))
-    return code;
-  out["config"] = describeConfig(config, target);
+  out["config"] = describeConfig(config);
   if (int code = describeProvenance(model, out["provenance"]))
     return code;
-  if (int code = describePrograms(model, target, out["programs"]))
-    return code;
-  if (int code = describeKernels(model, target, out["kernels"]))
+  if (int code = describeTargets(model, out["targets"]))
     return code;
   if (int code = describeWeights(model, out["weights"]))
     return code;
+  const std::string device = out["targets"][0]["device"];
+  options.device = device.c_str();
   return describeMemory(model, options, out["memory"]);
 }
 

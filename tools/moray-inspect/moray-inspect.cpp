@@ -7,11 +7,11 @@ using namespace moray::tools;
 
 int main(int argc, char **argv) {
   std::string path;
-  bool json = false, verify = false;
+  bool json = false, verify = false, kernels = false;
   moray_engine_options options;
   moray_engine_options_init(&options);
   CLI::App app(
-      "Shows an artifact: configuration, phases, kernels, weights, origin, and the memory an engine would need.",
+      "Shows an artifact: configuration, targets, kernels, weights, origin, and the memory an engine would need.",
       "moray-inspect");
   app.add_option("MODEL", path, "compiled artifact (.moray)")->required();
   app.add_option("-b,--batch", options.max_seqs, "memory plan for this many sequences at once (default 1)")
@@ -24,6 +24,7 @@ int main(int argc, char **argv) {
   app.add_option("-t,--threads", options.threads,
                  "memory plan for this many worker threads (default: one per available CPU)")
       ->check(CLI::Range(1u, 1024u));
+  app.add_flag("--kernels", kernels, "the code of every kernel for every target, instead of the rest");
   app.add_flag("--verify", verify, "hash every weight");
   app.add_flag("--json", json, "print one JSON object");
   app.set_version_flag("--version", std::string("moray-inspect ") + moray_runtime_version());
@@ -39,6 +40,8 @@ int main(int argc, char **argv) {
     return code;
   if (json)
     std::printf("%s\n", description.dump(2).c_str());
+  else if (kernels)
+    printKernels(description);
   else
     printText(description);
   return flushOut();

@@ -2,6 +2,7 @@
 #include "moray-inspect/inspect.h"
 
 #include <cstdio>
+#include <map>
 
 namespace moray::tools {
 
@@ -40,19 +41,69 @@ static void printBytes(const char *title, const Json &map) {
   std::printf("%s\n", title);
   for (const auto &[key, value] : map.items())
     std::printf("  %-20s %s\n", key.c_str(),
-                key == "batch" || key == "context" ? value.dump().c_str() : bytesText(value).c_str());
+                key == "device"                      ? value.get<std::string>().c_str()
+                : key == "batch" || key == "context" ? value.dump().c_str()
+                                                     : bytesText(value).c_str());
 }
 
-static void printKernels(const Json &kernels) {
-  std::printf("kernels (%zu)\n  %-13s %8s  %-44s %s\n", kernels.size(), "class", "launches", "name", "code per level");
-  for (const Json &kernel : kernels) {
-    std::string variants;
+static unsigned long long number(const Json &value) { return value.get<unsigned long long>(); }
+
+static void printTarget(const Json &target) {
+  std::printf("target %s\n", target["name"].get<std::string>().c_str());
+  std::printf("  %-20s %s%s, cache %s\n", "numerics", target["numerics"].get<std::string>().c_str(),
+              target["deterministic"].get<bool>() ? ", deterministic" : "",
+              target["cache_dtype"].get<std::string>().c_str());
+  std::printf("  %-20s %s of weights, %.2f MFLOP\n", "one token", bytesText(target["active_weight_bytes"]).c_str(),
+              target["active_flops"].get<double>() / 1e6);
+  std::map<std::string, unsigned> kinds; // of code: x86, ptx, cubin
+  for (const Json &kernel : target["kernels"])
     for (const Json &variant : kernel["variants"])
-      variants += variant["level"].get<std::string>() + " " + bytesText(variant["code_bytes"]) + " (" +
-                  variant["config"].get<std::string>() + ")  ";
-    std::printf("  %-13s %8llu  %-44s %s\n", kernel["class"].get<std::string>().c_str(),
-                static_cast<unsigned long long>(kernel["launches_per_step"].get<uint64_t>()),
-                kernel["name"].get<std::string>().c_str(), variants.c_str());
+      ++kinds[variant["kind"].get<std::string>()];
+  std::string code;
+  for (const auto &[kind, count] : kinds)
+    code += ", " + std::to_string(count) + " " + kind;
+  std::printf("  %-20s %zu, %s of code%s\n", "kernels", target["kernels"].size(),
+              bytesText(target["code_bytes"]).c_str(), code.c_str());
+  for (const Json &program : target["programs"])
+    std::printf("  %-8s %-20s %4llu commands, %5llu launches, %3llu buffers\n",
+                program["kind"].get<std::string>().c_str(), program["name"].get<std::string>().c_str(),
+                number(program["commands"]), number(program["launches"]), number(program["buffers"]));
+}
+
+// "x86-64-v3", "ptx 7.0 sm_80" or "cubin sm_86".
+static std::string machineOf(const Json &variant) {
+  if (variant.contains("level"))
+    return variant["level"].get<std::string>();
+  const unsigned version = variant["ptx_version"].get<unsigned>();
+  const std::string kind = variant["kind"].get<std::string>();
+  return kind + (kind == "ptx" ? " " + std::to_string(version / 10) + "." + std::to_string(version % 10) : "") +
+         " sm_" + std::to_string(variant["sm"].get<unsigned>());
+}
+
+static void printVariant(const Json &variant) {
+  std::printf("    %-14s %10s  %s\n", machineOf(variant).c_str(), bytesText(variant["code_bytes"]).c_str(),
+              variant["config"].get<std::string>().c_str());
+  if (!variant.contains("stages"))
+    return;
+  for (const Json &stage : variant["stages"]) {
+    const unsigned registers = stage["registers"].get<unsigned>();
+    std::printf("      %-40s %4llu threads, %s registers, shared %llu static + %llu dynamic\n",
+                stage["entry"].get<std::string>().c_str(), number(stage["threads"]),
+                registers ? std::to_string(registers).c_str() : "?", number(stage["static_shared"]),
+                number(stage["dynamic_shared"]));
+  }
+}
+
+void printKernels(const Json &description) {
+  for (const Json &target : description["targets"]) {
+    std::printf("target %s: kernels (%zu)\n", target["name"].get<std::string>().c_str(), target["kernels"].size());
+    for (const Json &kernel : target["kernels"]) {
+      std::printf("  %s: %s, %llu operands, %llu launches per step\n", kernel["name"].get<std::string>().c_str(),
+                  kernel["class"].get<std::string>().c_str(), number(kernel["operands"]),
+                  number(kernel["launches_per_step"]));
+      for (const Json &variant : kernel["variants"])
+        printVariant(variant);
+    }
   }
 }
 
@@ -69,14 +120,8 @@ void printText(const Json &description) {
   printBytes("file", description["file"]);
   printMap("config", description["config"]);
   printMap("provenance", description["provenance"]);
-  std::printf("programs\n");
-  for (const Json &program : description["programs"])
-    std::printf("  %-8s %-20s %4llu commands, %5llu launches, %3llu buffers\n",
-                program["kind"].get<std::string>().c_str(), program["name"].get<std::string>().c_str(),
-                static_cast<unsigned long long>(program["commands"].get<uint64_t>()),
-                static_cast<unsigned long long>(program["launches"].get<uint64_t>()),
-                static_cast<unsigned long long>(program["buffers"].get<uint64_t>()));
-  printKernels(description["kernels"]);
+  for (const Json &target : description["targets"])
+    printTarget(target);
   printWeights(description["weights"]);
   printBytes("memory", description["memory"]);
 }
