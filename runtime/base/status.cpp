@@ -31,14 +31,22 @@ int exitCodeOf(int code) {
   case moray::rt::kE4004:
   case moray::rt::kE4022:
   case moray::rt::kE4024:
+  case moray::rt::kE4026:
   case moray::rt::kE5011:
   case moray::rt::kE5012:
+  case moray::rt::kE5018:
+  case moray::rt::kE5019:
     return 4;
   case moray::rt::kE5001:
   case moray::rt::kE5010:
   case moray::rt::kE5015:
+  case moray::rt::kE5016:
+  case moray::rt::kE5017:
     return 6;
   case moray::rt::kE5013:
+  case moray::rt::kE5020:
+  case moray::rt::kE5021:
+  case moray::rt::kE5022:
     return 8;
   default:
     return code < 5000 ? 5 : 7;

@@ -32,6 +32,7 @@ enum Code : int {
   kE4023 = 4023, // unknown name of a CPU level
   kE4024 = 4024, // the artifact holds no weights
   kE4025 = 4025, // target
+  kE4026 = 4026, // no code for this GPU
   kE5001 = 5001, // out of memory
   kE5002 = 5002, // invalid argument
   kE5003 = 5003, // empty prompt
@@ -47,6 +48,13 @@ enum Code : int {
   kE5013 = 5013, // a compiled program broke its contract
   kE5014 = 5014, // the caller's buffer is too small
   kE5015 = 5015, // code cannot be mapped as executable
+  kE5016 = 5016, // the CUDA driver library cannot be loaded
+  kE5017 = 5017, // no GPU, or not this one
+  kE5018 = 5018, // the CUDA driver is too old
+  kE5019 = 5019, // the CUDA driver refuses the code
+  kE5020 = 5020, // the GPU failed and the context is lost
+  kE5021 = 5021, // another error of the CUDA driver
+  kE5022 = 5022, // the context was lost earlier
 };
 
 // Owns an optional moray_status; empty means success.

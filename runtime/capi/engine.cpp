@@ -1,8 +1,8 @@
 // The C API of engines and sequences.
 #include "runtime/artifact/checker.h"
 #include "runtime/capi/handles.h"
+#include "runtime/device/devices.h"
 #include <algorithm>
-#include <cstring>
 
 using namespace moray::rt;
 
@@ -11,19 +11,6 @@ void moray_engine_options_init(moray_engine_options *options) {
   options->cuda_graphs = 1;
 }
 
-// The first CPU target and a level that all of its kernels have.
-static bool anyLevel(const Artifact &artifact, const moray::schema::Target *&target, moray::schema::CpuLevel &level) {
-  for (const moray::schema::Target *candidate : *artifact.metadata().targets())
-    if (candidate->device() == moray::schema::DeviceKind::Cpu && sizeOf(candidate->kernels()) != 0) {
-      target = candidate;
-      const auto *variant = candidate->kernels()->Get(0)->variants()->Get(0);
-      level = artifact.metadata().images()->Get(variant->image())->level();
-      return true;
-    }
-  return false;
-}
-
-// The plan of an engine, for a machine that need not be able to run it: any level of the artifact will do then.
 static Status queryMemory(const moray_model *model, const moray_engine_options *given, moray_memory_plan *result) {
   MORAY_TRY(needPointer(model, "model"));
   MORAY_TRY(needPointer(result, "plan"));
@@ -31,16 +18,7 @@ static Status queryMemory(const moray_model *model, const moray_engine_options *
   MORAY_TRY(readOptions(given, moray_engine_options_init, "moray_engine_options", options));
   EngineSetup setup = {};
   MORAY_TRY(resolveOptions(model->artifact, options, setup));
-  moray::schema::CpuLevel level = {};
-  const moray::schema::Target *target = nullptr;
-  if (Status status = chooseLevel(model->artifact, setup.cpuLevel, target, level); !status.ok()) {
-    if (moray_status_code(status.get()) != kE4022 || !anyLevel(model->artifact, target, level))
-      return status;
-  }
-  ExecPlan plan;
-  MORAY_TRY(ExecPlan::make(model->artifact, *target, level, setup.capacities, plan));
-  *result = plan.memory;
-  return {};
+  return planMemory(model->artifact, setup, *result);
 }
 
 moray_status *moray_model_query_memory(const moray_model *model, const moray_engine_options *options,
@@ -69,10 +47,9 @@ void moray_engine_destroy(moray_engine *engine) { delete engine; }
 void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info) {
   const Engine &source = *engine->engine;
   const ExecPlan &plan = source.execution().planned();
-  const char *level = levelName(plan.level);
   *info = moray_engine_info();
-  info->device = {"cpu", 3};
-  info->cpu_level = {level, strlen(level)};
+  source.execution().describe(*info);
+  info->target = plan.code.index;
   info->threads = plan.capacities.threads;
   info->max_rows = static_cast<uint32_t>(plan.capacities.rows);
   info->max_seqs = static_cast<uint32_t>(plan.capacities.seqs);
@@ -82,6 +59,33 @@ void moray_engine_query_info(const moray_engine *engine, moray_engine_info *info
   info->cache_pages = plan.capacities.cachePages;
   info->memory = plan.memory;
   info->create_ns = source.createNs;
+}
+
+static Status checkIndex(size_t index, size_t count, const char *what) {
+  if (index >= count)
+    return fail(kE5002, "%s %zu was asked for, there are %zu", what, index, count);
+  return {};
+}
+
+moray_status *moray_engine_query_code(const moray_engine *engine, size_t kernel, moray_code_info *info) {
+  const ExecPlan &plan = engine->engine->execution().planned();
+  if (Status status = checkIndex(kernel, plan.code.variants.size(), "kernel"); !status.ok())
+    return status.release();
+  const auto *variants = plan.code.target->kernels()->Get(static_cast<uint32_t>(kernel))->variants();
+  info->variant = 0;
+  while (variants->Get(static_cast<uint32_t>(info->variant)) != plan.code.variants[kernel])
+    ++info->variant;
+  info->from_ptx = engine->engine->execution().compiledByDriver(kernel);
+  return nullptr;
+}
+
+moray_status *moray_engine_query_bucket(const moray_engine *engine, size_t bucket, moray_bucket_info *info) {
+  moray_engine_info about = {};
+  engine->engine->execution().describe(about);
+  if (Status status = checkIndex(bucket, about.bucket_count, "bucket"); !status.ok())
+    return status.release();
+  *info = engine->engine->execution().bucket(bucket);
+  return nullptr;
 }
 
 // ---- sequences ----
@@ -168,20 +172,20 @@ moray_status *moray_engine_score(moray_engine *engine, const int32_t *ids, size_
 // ---- measurements ----
 
 void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics) {
+  const Executor::Counters &counted = engine->engine->execution().counters();
   *statistics = engine->engine->counters();
-  statistics->launches = engine->engine->execution().launchCount();
-  statistics->barriers = engine->engine->execution().barrierCount();
+  statistics->launches = counted.launches;
+  statistics->barriers = counted.barriers;
+  statistics->step_ns = counted.stepNs;
+  statistics->sample_ns = counted.sampleNs;
 }
 
 moray_status *moray_engine_query_kernel_profile(const moray_engine *engine, size_t kernel,
                                                 moray_kernel_profile *profile) {
   const Executor &execution = engine->engine->execution();
-  const size_t count = execution.planned().variants.size();
-  if (kernel >= count)
-    return fail(kE5002, "kernel %zu was asked for, there are %zu", kernel, count).release();
-  *profile = moray_kernel_profile();
-  profile->launches = execution.kernelLaunches(kernel);
-  profile->ns = execution.kernelNs(kernel);
+  if (Status status = checkIndex(kernel, execution.planned().code.variants.size(), "kernel"); !status.ok())
+    return status.release();
+  *profile = execution.profileOf(kernel);
   return nullptr;
 }
 

@@ -17,7 +17,7 @@ void Batcher::reset(const Capacities &newCapacities, uint32_t newChunk, uint32_t
 bool Batcher::build(Span<moray_sequence *const> running) {
   entries.clear();
   outRows.clear();
-  samples = scores = false;
+  samples = scores = wanted = false;
   std::fill(counts, counts + 4, 0);
   for (moray_sequence *sequence : running)
     if (sequence->decoding())
@@ -43,6 +43,7 @@ void Batcher::addRows(moray_sequence &sequence, uint64_t limit) {
       outRows.push_back({&sequence, position, sample, score, logits});
       samples = samples || sample;
       scores = scores || score;
+      wanted = wanted || logits;
     }
     ++counts[MORAY_LIVE_ROWS];
   }

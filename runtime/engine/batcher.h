@@ -33,6 +33,7 @@ public:
   Span<const OutRow> outs() const { return {outRows.data(), outRows.size()}; }
   bool anySample() const { return samples; }
   bool anyScore() const { return scores; }
+  bool anyLogits() const { return wanted; }
 
 private:
   void addRows(moray_sequence &sequence, uint64_t limit);
@@ -42,7 +43,7 @@ private:
   int32_t counts[4] = {};
   std::vector<BatchEntry> entries;
   std::vector<OutRow> outRows;
-  bool samples = false, scores = false;
+  bool samples = false, scores = false, wanted = false;
 };
 
 } // namespace moray::rt

@@ -3,7 +3,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/artifact/checker.h"
 #include "runtime/base/clock.h"
-#include "runtime/engine/random_weights.h"
+#include "runtime/device/devices.h"
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -22,14 +22,7 @@ Status Engine::create(const Artifact &artifact, const moray_engine_options &opti
                 "weights to measure speed");
   auto made = std::make_unique<Engine>(artifact);
   MORAY_TRY(resolveOptions(artifact, options, made->setup));
-  schema::CpuLevel level = {};
-  const schema::Target *target = nullptr;
-  MORAY_TRY(chooseLevel(artifact, made->setup.cpuLevel, target, level));
-  ExecPlan plan;
-  MORAY_TRY(ExecPlan::make(artifact, *target, level, made->setup.capacities, plan));
-  MORAY_TRY(made->executor.create(artifact, std::move(plan), options.profile != 0));
-  if (!artifact.metadata().weights_embedded())
-    fillRandomWeights(artifact, options.random_weights_seed, made->executor.threads(), made->executor.ownWeights());
+  MORAY_TRY(createExecutor(artifact, made->setup, options, made->executor));
   const Capacities &capacities = made->setup.capacities;
   made->pages.reset(static_cast<uint32_t>(capacities.cachePages));
   made->batcher.reset(capacities, made->setup.prefillChunk, artifact.model().cache_page());
@@ -78,9 +71,9 @@ Status Engine::checkPrompt(Span<const int32_t> prompt, const moray_sequence_opti
     return fail(kE5006, "top_p is %g, expected more than 0 and at most 1", static_cast<double>(options.top_p));
   if (options.max_tokens < 1)
     return fail(kE5006, "max_tokens is 0, expected at least 1; to compute a prompt alone set prompt_only");
-  if (!options.prompt_only && !executor.has(Entry::Sample))
+  if (!options.prompt_only && !executor->has(Entry::Sample))
     return fail(kE5012, "the artifact has no sample program, so it cannot generate; compile the model again");
-  if (options.log_probs && !executor.has(Entry::Score))
+  if (options.log_probs && !executor->has(Entry::Score))
     return fail(kE5012, "the artifact has no score program, so it cannot score; compile the model again");
   return {};
 }
@@ -141,7 +134,7 @@ void Engine::admit() {
 
 Status Engine::step(moray_step_info &info) {
   const uint64_t start = nowNs();
-  const uint64_t inside = statistics.step_ns + statistics.sample_ns;
+  const uint64_t inside = executor->counters().stepNs + executor->counters().sampleNs;
   info = {};
   admit();
   Status status;
@@ -156,7 +149,7 @@ Status Engine::step(moray_step_info &info) {
   info.running = static_cast<uint32_t>(running.size());
   info.waiting = static_cast<uint32_t>(waiting.size());
   info.ns = nowNs() - start;
-  statistics.host_ns += info.ns - (statistics.step_ns + statistics.sample_ns - inside);
+  statistics.host_ns += info.ns - (executor->counters().stepNs + executor->counters().sampleNs - inside);
   return status;
 }
 
@@ -173,30 +166,20 @@ Status Engine::compute() {
 }
 
 Status Engine::runPrograms() {
-  MORAY_TRY(executor.setLive(batcher.live()));
-  batcher.writeInputs(executor);
-  const uint64_t start = nowNs();
-  MORAY_TRY(executor.run(Entry::Step));
-  const uint64_t middle = nowNs();
-  statistics.step_ns += middle - start;
-  if (batcher.anySample()) {
-    batcher.writeSampling(executor);
-    MORAY_TRY(executor.run(Entry::Sample));
-  }
-  if (batcher.anyScore()) {
-    batcher.writeTargets(executor);
-    MORAY_TRY(executor.run(Entry::Score));
-  }
-  statistics.sample_ns += nowNs() - middle;
-  return {};
+  batcher.writeInputs(*executor);
+  if (batcher.anySample())
+    batcher.writeSampling(*executor);
+  if (batcher.anyScore())
+    batcher.writeTargets(*executor);
+  return executor->step({batcher.live(), batcher.anySample(), batcher.anyScore(), batcher.anyLogits()});
 }
 
 Status Engine::deliver() {
   const uint64_t time = nowNs();
   const size_t vocab = artifact.model().vocab();
-  const auto *logits = executor.input<float>(InputId::Logits);
-  const auto *sampled = executor.input<int32_t>(InputId::Sampled);
-  const auto *logProbs = executor.input<float>(InputId::LogProbs);
+  const auto *logits = executor->input<float>(InputId::Logits);
+  const auto *sampled = executor->input<int32_t>(InputId::Sampled);
+  const auto *logProbs = executor->input<float>(InputId::LogProbs);
   const int32_t (&live)[4] = batcher.live();
   ++statistics.steps;
   statistics.decode_rows += static_cast<uint64_t>(live[MORAY_LIVE_DECODE_ROWS]);
@@ -255,39 +238,10 @@ Status Engine::finish(moray_sequence &sequence) {
 // ---- probes ----
 
 Status Engine::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
-  const auto *kernels = executor.planned().target->kernels();
-  uint32_t kernel = 0;
-  for (; kernel < sizeOf(kernels); ++kernel) {
-    const moray_string text = artifact.text(kernels->Get(kernel)->name());
-    if (kernels->Get(kernel)->klass() == schema::KernelClass::Probe && text.size == strlen(name) &&
-        memcmp(text.data, name, text.size) == 0)
-      break;
-  }
-  if (kernel == sizeOf(kernels) || kernels->Get(kernel)->operand_count() != 2)
-    return fail(kE5009, "the artifact has no probe kernel '%s' of two operands; moray-inspect lists its kernels", name);
-  const uint64_t threads = executor.threads().size();
   if (options.bytes < 1 || options.bytes > (uint64_t{1} << 40) || options.iterations < 1)
     return fail(kE5002, "a probe of %llu bytes and %llu iterations was asked for, expected 1 to 2^40 and at least 1",
                 number(options.bytes), number(options.iterations));
-  const uint64_t share = alignUp((options.bytes + threads - 1) / threads, schema::kPageBytes);
-  Mapping data, sink;
-  if (!allocatePages(share * threads, data) ||
-      !allocatePages(alignUp(threads * kBufferAlign, schema::kPageBytes), sink))
-    return fail(kE5001, "no memory for a probe of %llu bytes; use fewer", number(share * threads));
-  // Written first, as pages that were only read are all the same page of zeros.
-  executor.threads().run([&](uint32_t worker) { memset(data.data() + worker * share, 0, share); });
-  void *operands[] = {data.data(), sink.data()};
-  uint64_t symbols[schema::kSymbolCount] = {threads, share};
-  const int32_t live[4] = {};
-  const moray_kernel_args args = {operands, live, symbols, options.iterations};
-  result.ns = executor.runProbe(kernel, args);
-  result.work = 0;
-  for (uint64_t worker = 0; worker < threads; ++worker) {
-    uint64_t done = 0;
-    memcpy(&done, sink.data() + worker * kBufferAlign, sizeof(done));
-    result.work += done;
-  }
-  return {};
+  return executor->runProbe(name, options, result);
 }
 
 } // namespace moray::rt

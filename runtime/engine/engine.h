@@ -1,20 +1,11 @@
 // The engine: continuous batching over the compiled step, sample and score programs.
 #pragma once
 #include "runtime/engine/batcher.h"
+#include "runtime/engine/options.h"
 #include "runtime/engine/page_pool.h"
 #include <memory>
 
 namespace moray::rt {
-
-// Engine options with every default resolved and checked against the model.
-struct EngineSetup {
-  Capacities capacities;
-  uint32_t context, prefillChunk;
-  const char *cpuLevel;
-};
-
-// 5002 for a null model or a struct of another size, 5008 for values out of range.
-Status resolveOptions(const Artifact &artifact, const moray_engine_options &options, EngineSetup &setup);
 
 class Engine {
 public:
@@ -33,7 +24,7 @@ public:
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result);
 
   const Artifact &model() const { return artifact; }
-  const Executor &execution() const { return executor; }
+  const Executor &execution() const { return *executor; }
   const EngineSetup &configuration() const { return setup; }
   const moray_statistics &counters() const { return statistics; }
   uint64_t createNs = 0;
@@ -53,7 +44,7 @@ private:
 
   const Artifact &artifact;
   EngineSetup setup = {};
-  Executor executor;
+  std::unique_ptr<Executor> executor;
   PagePool pages;
   Batcher batcher;
   std::vector<moray_sequence *> running; // in order of admission

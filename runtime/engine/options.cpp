@@ -1,12 +1,16 @@
 // Resolves the defaults of engine options and checks them against the model.
-#include "runtime/engine/engine.h"
+#include "runtime/engine/options.h"
+#include "runtime/device/cpu/thread_pool.h"
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
 
 namespace moray::rt {
 
 using schema::SymbolId;
 
 static constexpr uint32_t kMaxThreads = 1024;
+static constexpr unsigned long kMaxDevices = 1024;
 static constexpr uint64_t kDefaultRows = 256;
 static constexpr uint64_t kDefaultContext = 4096;
 
@@ -24,6 +28,23 @@ static Status resolveContext(const Artifact &artifact, const moray_engine_option
   setup.capacities.pages = (context + model.cache_page() - 1) / model.cache_page();
   const uint64_t pages = options.cache_tokens / model.cache_page() + (options.cache_tokens % model.cache_page() != 0);
   setup.capacities.cachePages = options.cache_tokens ? pages : setup.capacities.pages * setup.capacities.seqs;
+  return {};
+}
+
+static Status resolveDevice(const moray_engine_options &options, DeviceChoice &choice) {
+  const char *name = options.device ? options.device : "cpu";
+  const char *number = strncmp(name, "cuda:", 5) == 0 ? name + 5 : nullptr;
+  char *end = nullptr;
+  const unsigned long ordinal = number && *number >= '0' && *number <= '9' ? strtoul(number, &end, 10) : 0;
+  const bool numbered = end && *end == 0 && ordinal < kMaxDevices;
+  choice.cuda = numbered || strcmp(name, "cuda") == 0;
+  choice.ordinal = static_cast<uint32_t>(ordinal);
+  if (!choice.cuda && strcmp(name, "cpu") != 0)
+    return fail(kE5008, "device '%s' was asked for, expected cpu, cuda or cuda:N", name);
+  const char *arena = options.arena ? options.arena : "packed";
+  choice.guarded = strcmp(arena, "guarded") == 0;
+  if (!choice.guarded && strcmp(arena, "packed") != 0)
+    return fail(kE5008, "arena '%s' was asked for, expected packed or guarded", arena);
   return {};
 }
 
@@ -46,6 +67,7 @@ Status resolveOptions(const Artifact &artifact, const moray_engine_options &opti
                 number(capacities.rows), number(capacities.outs), number(capacities.seqs));
   setup.prefillChunk = options.prefill_chunk ? options.prefill_chunk : static_cast<uint32_t>(capacities.rows);
   setup.cpuLevel = options.cpu_level;
+  MORAY_TRY(resolveDevice(options, setup.device));
   return resolveContext(artifact, options, setup);
 }
 

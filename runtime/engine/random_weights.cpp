@@ -58,21 +58,27 @@ void writeElement(uint8_t *out, const Distribution &distribution, uint32_t bits)
   }
 }
 
-void fillTensor(const schema::Weight &weight, moray_string name, uint64_t key, uint32_t worker, uint32_t workers,
-                uint8_t *memory) {
-  const Distribution distribution = distributionOf(weight, name);
-  const uint64_t k = weight.dims()->Get(weight.dims()->size() - 1);
-  const uint64_t size = schema::byteSize(weight.dtype());
-  const uint64_t rows = weight.bytes() / weight.row_pitch();
-  for (uint64_t row = rows * worker / workers; row < rows * (worker + 1) / workers; ++row) {
-    uint8_t *out = memory + row * weight.row_pitch();
-    const uint64_t rowKey = mix(key + row);
-    for (uint64_t i = 0; i < k; ++i)
-      writeElement(out + i * size, distribution, static_cast<uint32_t>(mix(rowKey + i)));
-  }
+uint64_t tensorKey(uint64_t seed, moray_string name, uint32_t number) {
+  return mix(mix(seed ^ hashText(name)) + number);
 }
 
 } // namespace
+
+void fillRandomRange(const RandomTensor &tensor, uint64_t begin, uint64_t end, uint8_t *out) {
+  const schema::Weight &weight = *tensor.weight;
+  const Distribution distribution = distributionOf(weight, tensor.name);
+  const uint64_t pitch = weight.row_pitch();
+  const uint64_t size = schema::byteSize(weight.dtype());
+  const uint64_t rowBytes = weight.dims()->Get(weight.dims()->size() - 1) * size;
+  const uint64_t key = tensorKey(tensor.seed, tensor.name, tensor.number);
+  for (uint64_t row = begin / pitch; row * pitch < end; ++row) {
+    const uint64_t rowKey = mix(key + row);
+    const uint64_t first = begin > row * pitch ? begin - row * pitch : 0;
+    const uint64_t last = end - row * pitch < pitch ? end - row * pitch : pitch;
+    for (uint64_t at = first; at < last && at < rowBytes; at += size)
+      writeElement(out + (row * pitch + at - begin), distribution, static_cast<uint32_t>(mix(rowKey + at / size)));
+  }
+}
 
 void fillRandomWeights(const Artifact &artifact, uint64_t seed, ThreadPool &threads, Span<uint8_t> memory) {
   threads.run([&](uint32_t worker) {
@@ -80,12 +86,11 @@ void fillRandomWeights(const Artifact &artifact, uint64_t seed, ThreadPool &thre
       return;
     for (const schema::Weight *weight : *artifact.metadata().weights()) {
       const moray_string name = artifact.text(weight->name());
-      for (uint32_t i = 0; i < weight->offsets()->size(); ++i) {
-        const uint64_t offset = weight->offsets()->Get(i);
-        if (offset != schema::kNoOffset)
-          fillTensor(*weight, name, mix(mix(seed ^ hashText(name)) + i), worker, threads.size(),
-                     memory.data() + offset);
-      }
+      const uint64_t pitch = weight->row_pitch(), rows = weight->bytes() / pitch;
+      const uint64_t begin = rows * worker / threads.size() * pitch, end = rows * (worker + 1) / threads.size() * pitch;
+      for (uint32_t i = 0; i < weight->offsets()->size(); ++i)
+        if (const uint64_t offset = weight->offsets()->Get(i); offset != schema::kNoOffset)
+          fillRandomRange({weight, name, seed, i}, begin, end, memory.data() + offset + begin);
     }
   });
 }

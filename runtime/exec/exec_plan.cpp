@@ -1,77 +1,19 @@
-// Computes the plan of an engine: variants, packed buffers, input block, cache, scratch memory and command tables.
+// Computes the plan of an engine: packed buffers, input block, weights, cache, scratch memory and command tables.
 #include "runtime/exec/exec_plan.h"
 #include "runtime/artifact/checker.h"
-#include "runtime/device/cpu/cpu_level.h"
 #include "runtime/exec/program.h"
 #include <algorithm>
 #include <cstring>
 
 namespace moray::rt {
 
-using schema::CpuLevel;
 using schema::SymbolId;
 
 static unsigned long long number(uint64_t value) { return value; }
 
-// The variant of the highest level up to `level`: later levels may improve only some kernels.
-static const schema::Variant *findVariant(const Artifact &artifact, const schema::Kernel &kernel, CpuLevel level) {
-  const schema::Variant *best = nullptr;
-  CpuLevel bestLevel = {};
-  for (const schema::Variant *variant : *kernel.variants()) {
-    const CpuLevel have = artifact.metadata().images()->Get(variant->image())->level();
-    if (have <= level && (!best || have > bestLevel)) {
-      best = variant;
-      bestLevel = have;
-    }
-  }
-  return best;
-}
-
-static bool hasLevel(const Artifact &artifact, const schema::Target &target, CpuLevel level) {
-  bool exactly = false;
-  for (uint32_t i = 0; i < sizeOf(target.kernels()); ++i) {
-    const schema::Variant *variant = findVariant(artifact, *target.kernels()->Get(i), level);
-    if (!variant)
-      return false;
-    exactly = exactly || artifact.metadata().images()->Get(variant->image())->level() == level;
-  }
-  return exactly;
-}
-
-// The first CPU target with code for `level`; null where there is none.
-static const schema::Target *findTarget(const Artifact &artifact, CpuLevel level) {
-  for (const schema::Target *target : *artifact.metadata().targets())
-    if (target->device() == schema::DeviceKind::Cpu && hasLevel(artifact, *target, level))
-      return target;
-  return nullptr;
-}
-
-static Status forceLevel(const Artifact &artifact, const char *name, const schema::Target *&target, CpuLevel &level) {
-  MORAY_TRY(parseCpuLevel(name, level));
-  target = findTarget(artifact, level);
-  if (!target)
-    return fail(kE4022,
-                "the artifact has no kernels for CPU level %s; compile it with this level, or force another or none",
-                name);
-  if (!hasCpuLevel(level))
-    return fail(kE4022, "this machine cannot execute CPU level %s; force a lower level or none", name);
-  return {};
-}
-
-Status chooseLevel(const Artifact &artifact, const char *name, const schema::Target *&target, CpuLevel &level) {
-  if (name && strcmp(name, "auto") != 0)
-    return forceLevel(artifact, name, target, level);
-  target = nullptr;
-  for (CpuLevel candidate : schema::EnumValuesCpuLevel())
-    if (const schema::Target *found = findTarget(artifact, candidate); found && hasCpuLevel(candidate)) {
-      target = found;
-      level = candidate;
-    }
-  if (!target)
-    return fail(kE4022, "the artifact has no kernels for any CPU level of this machine; compile the model for a level "
-                        "that it has, at least x86-64-v3");
-  return {};
-}
+constexpr uint64_t kMaxScratch = uint64_t{1} << 40;
+// What kernels may rely on (schema/kernel_abi.h).
+constexpr uint64_t kGpuAlign = 256;
 
 std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &target) {
   std::vector<bool> used(sizeOf(artifact.metadata().weights()));
@@ -92,16 +34,26 @@ Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, cons
   return {};
 }
 
-Status ExecPlan::make(const Artifact &artifact, const schema::Target &target, CpuLevel level,
-                      const Capacities &capacities, ExecPlan &plan) {
-  plan.target = &target;
-  plan.level = level;
+std::string listTargets(const Artifact &artifact) {
+  std::string list;
+  for (const schema::Target *target : *artifact.metadata().targets()) {
+    const moray_string name = artifact.text(target->name());
+    list += list.empty() ? "" : ", ";
+    list.append(name.data, name.size);
+  }
+  return list;
+}
+
+Status ExecPlan::make(const Artifact &artifact, TargetCode code, const Capacities &capacities, ExecPlan &plan) {
+  plan.code = std::move(code);
   plan.capacities = capacities;
+  plan.alignment = plan.onGpu() ? kGpuAlign : kBufferAlign;
   MORAY_TRY(plan.bindSymbols(artifact));
-  MORAY_TRY(plan.chooseVariants(artifact));
+  MORAY_TRY(plan.planKernels());
   MORAY_TRY(plan.planBuffers());
   MORAY_TRY(plan.planEntries());
-  MORAY_TRY(plan.planInputs(artifact));
+  plan.planInputs(artifact);
+  MORAY_TRY(plan.planWeights(artifact));
   return plan.planTotals(artifact);
 }
 
@@ -134,28 +86,32 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
   return {};
 }
 
-Status ExecPlan::chooseVariants(const Artifact &artifact) {
-  uint64_t largest = 0;
-  for (uint32_t i = 0; i < sizeOf(target->kernels()); ++i) {
-    const schema::Variant *variant = findVariant(artifact, *target->kernels()->Get(i), level);
-    variants.push_back(variant);
-    if (!variant)
-      return fail(kE4022, "kernel %u has no variant for CPU level %s; compile the model again", i, levelName(level));
-    uint64_t scratch = 0;
-    MORAY_TRY(evaluateSize(variant->scratch_bytes(), symbols, scratch));
-    largest = std::max(largest, scratch);
+Status ExecPlan::planKernels() {
+  for (size_t k = 0; k < code.variants.size(); ++k) {
+    const schema::Variant &variant = *code.variants[k];
+    uint64_t bytes = 0, grid = 0;
+    MORAY_TRY(evaluateSize(variant.scratch_bytes(), symbols, bytes));
+    if (bytes > kMaxScratch)
+      return fail(kE5008, "a kernel asks for %llu bytes of scratch memory; use fewer rows", number(bytes));
+    scratch.push_back(bytes);
+    scratchBytes = std::max(scratchBytes, bytes);
+    for (uint32_t s = 0; s < sizeOf(variant.stages()); ++s) {
+      MORAY_TRY(evaluateSize(variant.stages()->Get(s)->grid(), symbols, grid));
+      if (grid > kMaxGrid)
+        return fail(kE5008,
+                    "kernel %zu needs a grid of %llu blocks for these capacities, a launch has at most %llu; use "
+                    "fewer rows",
+                    k, number(grid), number(kMaxGrid));
+    }
   }
-  if (largest > (uint64_t{1} << 40))
-    return fail(kE5008, "a kernel asks for %llu bytes of scratch memory for each worker; use fewer rows",
-                number(largest));
   // Pages keep the workers' regions apart.
-  scratchWorkerBytes = alignUp(largest, schema::kPageBytes);
+  scratchBytes = alignUp(scratchBytes, onGpu() ? kGpuAlign : schema::kPageBytes);
   return {};
 }
 
 Status ExecPlan::planBuffers() {
-  for (uint32_t p = 0; p < sizeOf(target->programs()); ++p) {
-    const schema::Program &program = *target->programs()->Get(p);
+  for (uint32_t p = 0; p < sizeOf(code.target->programs()); ++p) {
+    const schema::Program &program = *code.target->programs()->Get(p);
     std::vector<PlannedBuffer> planned;
     for (uint32_t b = 0; b < sizeOf(program.buffers()); ++b) {
       const schema::Buffer &buffer = *program.buffers()->Get(b);
@@ -172,12 +128,12 @@ Status ExecPlan::planEntries() {
   std::vector<uint64_t> frames;
   for (std::vector<PlannedBuffer> &planned : buffers) {
     uint64_t bytes = 0;
-    if (!packBuffers({planned.data(), planned.size()}, bytes))
+    if (!packBuffers({planned.data(), planned.size()}, alignment, bytes))
       return fail(kE5008, "the buffers of a program exceed 64 bits; use fewer rows");
     frames.push_back(bytes);
   }
-  for (uint32_t p = 0; p < sizeOf(target->programs()); ++p) {
-    const schema::Program &program = *target->programs()->Get(p);
+  for (uint32_t p = 0; p < sizeOf(code.target->programs()); ++p) {
+    const schema::Program &program = *code.target->programs()->Get(p);
     if (program.kind() == schema::ProgramKind::Layer)
       continue;
     const Entry entry = program.kind() == schema::ProgramKind::Step     ? Entry::Step
@@ -192,13 +148,13 @@ Status ExecPlan::planEntries() {
       if (command.kind() == schema::CommandKind::Call)
         callFrame = std::max(callFrame, frames[command.target()]);
     }
-    countLaunches(*target, program, plan.launches, plan.operands);
+    countLaunches(*code.target, program, plan.launches, plan.operands);
     memory.activations = std::max(memory.activations, plan.frameBytes + callFrame);
   }
   return {};
 }
 
-Status ExecPlan::planInputs(const Artifact &artifact) {
+void ExecPlan::planInputs(const Artifact &artifact) {
   using schema::InputId;
   const Capacities &c = capacities;
   auto set = [this](InputId id, uint64_t count, uint64_t elementBytes) {
@@ -217,9 +173,47 @@ Status ExecPlan::planInputs(const Artifact &artifact) {
   set(InputId::Sampled, c.outs, id);
   set(InputId::Targets, c.outs, id);
   set(InputId::LogProbs, c.outs, sizeof(float));
-  for (size_t i = 0; i < kInputCount; ++i) {
-    inputOffsets[i] = memory.io;
-    memory.io += alignUp(inputBytes[i], kBufferAlign);
+  // The order is that of a step's copies: what goes up, what comes down, what is copied as far as it is live.
+  static constexpr InputId up[] = {InputId::Tokens, InputId::Positions, InputId::RowSeq,       InputId::CuRows,
+                                   InputId::CtxLen, InputId::OutRows,   InputId::SampleParams, InputId::Targets};
+  static constexpr InputId rest[] = {InputId::Sampled, InputId::LogProbs, InputId::PageTable, InputId::Logits};
+  auto place = [this](InputId id) {
+    inputOffsets[static_cast<size_t>(id)] = memory.io;
+    memory.io += alignUp(inputBytes[static_cast<size_t>(id)], alignment);
+  };
+  for (InputId id : up)
+    place(id);
+  if (onGpu()) {
+    liveOffset = memory.io;
+    faultOffset = liveOffset + alignment;
+    uploadBytes = memory.io = faultOffset + alignment;
+  }
+  for (InputId id : rest)
+    place(id);
+}
+
+uint64_t ExecPlan::weightOffset(const Artifact &artifact, uint32_t weight, uint32_t number) const {
+  return onGpu() ? gpuWeightOffsets[gpuWeightFirst[weight] + number]
+                 : artifact.metadata().weights()->Get(weight)->offsets()->Get(number);
+}
+
+// A CPU uses the weights as they lie in the file. A GPU gets those that its programs name, each at a new place.
+Status ExecPlan::planWeights(const Artifact &artifact) {
+  memory.weights = artifact.weightBytes();
+  if (!onGpu())
+    return {};
+  memory.weights = 0;
+  const std::vector<bool> used = usedWeights(artifact, *code.target);
+  for (uint32_t w = 0; w < used.size(); ++w) {
+    const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
+    gpuWeightFirst.push_back(gpuWeightOffsets.size());
+    for (uint64_t offset : *weight.offsets()) {
+      const bool stored = used[w] && offset != schema::kNoOffset;
+      gpuWeightOffsets.push_back(stored ? memory.weights : schema::kNoOffset);
+      if (stored && (weight.bytes() > INT64_MAX / 2 || memory.weights > INT64_MAX / 2))
+        return fail(kE5008, "the weights exceed 64 bits; compile the model again");
+      memory.weights += stored ? alignUp(weight.bytes(), kGpuAlign) : 0;
+    }
   }
   return {};
 }
@@ -228,23 +222,25 @@ Status ExecPlan::planTotals(const Artifact &artifact) {
   const schema::ModelConfig &model = artifact.model();
   // All factors are below 2^31, 2^16, 2^20 and 8: the product of the layer fits; the whole is checked.
   cacheLayerBytes = capacities.cachePages * model.cache_page() * model.cache_width();
-  bool fits = !__builtin_mul_overflow(cacheLayerBytes, schema::byteSize(target->cache_dtype()), &cacheLayerBytes);
+  bool fits = !__builtin_mul_overflow(cacheLayerBytes, schema::byteSize(code.target->cache_dtype()), &cacheLayerBytes);
   fits = fits && cacheLayerBytes < (uint64_t{1} << 62);
-  cacheLayerBytes = alignUp(cacheLayerBytes, kBufferAlign);
+  cacheLayerBytes = alignUp(cacheLayerBytes, alignment);
   fits = fits && !__builtin_mul_overflow(cacheLayerBytes, model.layers(), &memory.cache);
-  fits = fits && !__builtin_mul_overflow(scratchWorkerBytes, capacities.threads, &memory.scratch);
-  memory.weights = artifact.weightBytes();
+  fits = fits && !__builtin_mul_overflow(scratchBytes, onGpu() ? 1 : capacities.threads, &memory.scratch);
   for (const EntryPlan &entry : entries)
     memory.commands += entry.launches * sizeof(Launch) + entry.operands * sizeof(void *);
-  const uint64_t parts[] = {memory.cache,    memory.activations,
-                            memory.scratch,  memory.io,
-                            memory.commands, artifact.metadata().weights_embedded() ? 0 : memory.weights};
+  const bool mapped = !onGpu() && artifact.metadata().weights_embedded();
+  const uint64_t parts[] = {memory.cache,
+                            memory.activations,
+                            memory.scratch,
+                            memory.io,
+                            onGpu() ? 0 : memory.commands,
+                            mapped ? 0 : memory.weights};
   memory.total = 0;
   for (uint64_t part : parts)
     fits = fits && !__builtin_add_overflow(memory.total, alignUp(part, schema::kPageBytes), &memory.total);
   if (!fits)
     return fail(kE5008, "the memory for these capacities exceeds 64 bits; use a shorter context or fewer sequences");
-  memory.available = availableMemory();
   return {};
 }
 

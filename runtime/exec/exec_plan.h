@@ -1,4 +1,4 @@
-// Decides, before anything is allocated, what an engine of given capacities needs: kernel variants, buffers, every byte
+// Decides, before anything is allocated, what an engine of given capacities needs: buffers, scratch, inputs, every byte
 // of memory.
 #pragma once
 #include "runtime/artifact/artifact.h"
@@ -25,48 +25,65 @@ enum class Entry { Step, Sample, Score };
 constexpr size_t kEntryCount = 3;
 
 struct EntryPlan {
-  uint64_t program = kNoProgram; // index in the artifact
+  uint64_t program = kNoProgram; // index in the target
   uint64_t frameBytes = 0;       // its own buffers; the frame of the called layers follows
   uint64_t launches = 0;
   uint64_t operands = 0;
 };
 
-struct ExecPlan {
-  // Fills everything. Errors: 4022 where `level` lacks a variant, 5008 beyond the bounds of the artifact or of 64 bits.
-  static Status make(const Artifact &artifact, const schema::Target &target, schema::CpuLevel level,
-                     const Capacities &capacities, ExecPlan &plan);
-
+// What a device runs: a target of the artifact and one variant for each of its kernels.
+struct TargetCode {
+  uint32_t index = 0; // of the target
   const schema::Target *target = nullptr;
+  std::vector<const schema::Variant *> variants; // by kernel
+};
+
+struct ExecPlan {
+  // Fills everything. Errors: 5008 beyond the bounds of the artifact, of a launch or of 64 bits. `memory.available` is
+  // left to the device.
+  static Status make(const Artifact &artifact, TargetCode code, const Capacities &capacities, ExecPlan &plan);
+
+  bool onGpu() const { return code.target->device() == schema::DeviceKind::Cuda; }
+  // Where tensor `number` of a weight lies in the weight memory.
+  uint64_t weightOffset(const Artifact &artifact, uint32_t weight, uint32_t number) const;
+
+  TargetCode code;
   Capacities capacities = {};
-  schema::CpuLevel level = {};
+  uint64_t alignment = 0;                          // of everything that is placed in memory
   uint64_t symbols[schema::kSymbolCount] = {};     // live counts at their capacity
-  std::vector<const schema::Variant *> variants;   // by kernel
   std::vector<std::vector<PlannedBuffer>> buffers; // by program
   EntryPlan entries[kEntryCount];
 
   uint64_t inputBytes[kInputCount] = {};
   uint64_t inputOffsets[kInputCount] = {}; // in the io block
+  // GPU: the io block starts with what a step uploads: inputs, then the live counts, then the fault word. What it
+  // downloads starts at the fault word. Page table and logits come last: only their live part is copied.
+  uint64_t liveOffset = 0, faultOffset = 0, uploadBytes = 0;
+
   uint64_t cacheLayerBytes = 0;
-  uint64_t scratchWorkerBytes = 0;
+  std::vector<uint64_t> scratch;          // by kernel; CPU: of a worker
+  uint64_t scratchBytes = 0;              // the largest; CPU: of a worker
+  std::vector<uint64_t> gpuWeightOffsets; // by weight and number, kNoOffset where the target does not use it
+  std::vector<size_t> gpuWeightFirst;     // by weight: its place in gpuWeightOffsets
   moray_memory_plan memory = {};
 
 private:
   Status bindSymbols(const Artifact &artifact);
-  Status chooseVariants(const Artifact &artifact);
+  Status planKernels();
   Status planBuffers();
   Status planEntries();
-  Status planInputs(const Artifact &artifact);
+  void planInputs(const Artifact &artifact);
+  Status planWeights(const Artifact &artifact);
   Status planTotals(const Artifact &artifact);
 };
-
-// The CPU target and the best of its levels that the machine executes, or exactly the level that `name` forces. 4022,
-// 4023.
-Status chooseLevel(const Artifact &artifact, const char *name, const schema::Target *&target, schema::CpuLevel &level);
 
 // By weight: whether an argument of the target's programs names it.
 std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &target);
 
 // Evaluates a checked expression; 5008 where it exceeds 64 bits or divides by zero at these sizes.
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result);
+
+// "cpu, cuda:sm_80": for messages.
+std::string listTargets(const Artifact &artifact);
 
 } // namespace moray::rt

@@ -1,81 +1,75 @@
-// Runs bound programs on the thread pool: a barrier between launches, task counts from the live counts, faults by
-// launch.
+// What the engine knows of a device: it runs steps. Binding, sizes of copies and kernel times are the same everywhere.
 #pragma once
-#include "runtime/device/cpu/thread_pool.h"
+#include "runtime/base/span.h"
 #include "runtime/exec/program.h"
 
 namespace moray::rt {
 
+// One step: the live counts, and what has to be done with the logits.
+struct StepRequest {
+  const int32_t (&live)[4];
+  bool sample, score; // run these programs as well
+  bool logits;        // the caller reads them
+};
+
 class Executor {
 public:
-  // Allocates activations, io, cache, scratch and (for an artifact without weights) weight memory, maps the code, binds
-  // all programs and starts the threads. Errors: 5001 with a table of needs, 5010, 5015.
-  Status create(const Artifact &artifact, ExecPlan plan, bool profile);
+  Executor(const Artifact &artifact, ExecPlan plan) : artifact(artifact), plan(std::move(plan)) {}
+  virtual ~Executor() = default;
+  Executor(const Executor &) = delete;
+  Executor &operator=(const Executor &) = delete;
 
-  // Sets the live counts and evaluates tasks and copy sizes where they changed. 5013 where scratch would exceed its
-  // plan.
-  Status setLive(const int32_t (&counts)[4]);
-  // Runs all launches of a program. 5007 where a kernel reports a value that is not finite, naming layer and kernel.
-  Status run(Entry entry);
+  // Runs the step program and those that are asked for; their inputs have been written. 5007 where a kernel reports a
+  // value that is not finite, 5013 where a program breaks its plan; GPU: 5001, 5020 to 5022.
+  virtual Status step(const StepRequest &request) = 0;
+  // Measures the machine: a probe kernel (schema/kernel_abi.h, class Probe), or what the device has of its own. 5009
+  // where it has no such probe.
+  virtual Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) = 0;
+  // Device, level, buckets; the rest belongs to the engine.
+  virtual void describe(moray_engine_info &info) const = 0;
+  virtual bool compiledByDriver(size_t kernel) const = 0;
+  virtual moray_bucket_info bucket(size_t index) const = 0;
+
   bool has(Entry entry) const { return plan.entries[static_cast<size_t>(entry)].program != kNoProgram; }
-
+  // Host memory of an input or a result.
   template <typename T> T *input(schema::InputId id) {
-    return reinterpret_cast<T *>(memory.io.data() + plan.inputOffsets[static_cast<size_t>(id)]);
+    return reinterpret_cast<T *>(hostIo + plan.inputOffsets[static_cast<size_t>(id)]);
   }
   const ExecPlan &planned() const { return plan; }
-  ThreadPool &threads() { return pool; }
-  // Memory for random weights; empty where the artifact embeds its own.
-  Span<uint8_t> ownWeights() { return {memory.weights.data(), memory.weights.size()}; }
 
-  // Runs a kernel alone, with one task for each worker (schema/kernel_abi.h, class Probe); returns the time.
-  uint64_t runProbe(uint32_t kernel, const moray_kernel_args &args);
+  struct Counters {
+    uint64_t launches, barriers, stepNs, sampleNs;
+  };
+  const Counters &counters() const { return counted; }
+  // All zero unless the engine profiles.
+  moray_kernel_profile profileOf(size_t kernel) const;
 
-  uint64_t launchCount() const { return launchTotal; }
-  uint64_t barrierCount() const { return barrierTotal; }
-  // Per kernel, with `profile` only.
-  uint64_t kernelLaunches(size_t kernel) const { return times.empty() ? 0 : times[kernel].launches; }
-  uint64_t kernelNs(size_t kernel) const { return times.empty() ? 0 : times[kernel].ns; }
+protected:
+  // By slot, when profiling.
+  struct Times {
+    uint64_t launches = 0, ns = 0;
+    std::vector<uint64_t> samples; // of the first launches
+  };
+
+  Status bind(const MemoryMap &map);
+  void startProfile();
+  bool profiling() const { return !times.empty(); }
+  void account(uint32_t slot, uint64_t ns);
+  // Puts live counts into the symbols and evaluates sizes of copies. 5013 where one exceeds its plan.
+  Status evaluateCopies(const int32_t (&counts)[4]);
+  Status checkScratch(size_t kernel) const;
+  Status memoryError(const char *advice) const; // 5001 with the table of needs
+  moray_string kernelName(uint32_t slot) const;
+
+  const Artifact &artifact;
+  ExecPlan plan;
+  uint8_t *hostIo = nullptr;
+  Binding bound;
+  std::vector<uint64_t> copyBytes; // by copy
+  Counters counted = {};
 
 private:
-  struct Times {
-    uint64_t launches, ns;
-  };
-  struct Memory {
-    Mapping activations, io, cache, scratch, weights;
-    std::vector<Mapping> images;
-  };
-
-  Status allocate();
-  Status mapImages();
-  Status bind(const MemoryMap &map);
-  Status memoryError() const;
-  Status faultError(const Launch &launch);
-  void work(uint32_t worker);
-  void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
-  bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
-  void noteFault(const Launch *launch);
-  void account(const Launch *launch);
-
-  const Artifact *artifact = nullptr;
-  ExecPlan plan;
-  Memory memory;
-  std::vector<const uint8_t *> imageStarts; // by image; null where the level does not use it
-  ThreadPool pool;
-  BoundProgram programs[kEntryCount];
-  std::vector<CopySlot> copies;
-  std::vector<uint64_t> copyBytes;  // by copy
-  std::vector<uint64_t> taskCounts; // by slot: kernels, then copies
-  std::vector<Times> times;         // by slot, with profile
-  bool evaluated = false;
-  uint64_t launchTotal = 0, barrierTotal = 0;
-
-  alignas(64) int32_t live[4] = {};
-  alignas(64) uint32_t fault = 0; // written by kernels, read behind barriers
-  alignas(64) const BoundProgram *current = nullptr;
-  const Launch *faulty = nullptr;     // first launch after which the fault word was set
-  const Launch *lastLaunch = nullptr; // of the run, unless it was stopped
-  uint64_t launchStart = 0;           // with profile
-  bool stopped = false;
+  std::vector<Times> times;
 };
 
 } // namespace moray::rt

@@ -6,23 +6,23 @@
 namespace moray::rt {
 
 // The lowest aligned offset at which `bytes` fit beside `placed`, which overlaps in time and is sorted by offset.
-static uint64_t lowestGap(const std::vector<const PlannedBuffer *> &placed, uint64_t bytes) {
+static uint64_t lowestGap(const std::vector<const PlannedBuffer *> &placed, uint64_t alignment, uint64_t bytes) {
   uint64_t offset = 0;
   for (const PlannedBuffer *other : placed) {
     if (other->offset >= offset && other->offset - offset >= bytes)
       break;
-    offset = std::max(offset, alignUp(other->offset + other->bytes, kBufferAlign));
+    offset = std::max(offset, alignUp(other->offset + other->bytes, alignment));
   }
   return offset;
 }
 
-bool packBuffers(Span<PlannedBuffer> buffers, uint64_t &total) {
+bool packBuffers(Span<PlannedBuffer> buffers, uint64_t alignment, uint64_t &total) {
   std::vector<PlannedBuffer *> order;
   order.reserve(buffers.size());
   uint64_t sum = 0;
   for (PlannedBuffer &buffer : buffers) {
     order.push_back(&buffer);
-    if (buffer.bytes > UINT64_MAX / 2 || __builtin_add_overflow(sum, alignUp(buffer.bytes, kBufferAlign), &sum))
+    if (buffer.bytes > UINT64_MAX / 2 || __builtin_add_overflow(sum, alignUp(buffer.bytes, alignment), &sum))
       return false;
   }
   // Equal sizes keep the order of the program, so that the result is reproducible.
@@ -39,8 +39,8 @@ bool packBuffers(Span<PlannedBuffer> buffers, uint64_t &total) {
         together.push_back(order[j]);
     std::sort(together.begin(), together.end(),
               [](const PlannedBuffer *a, const PlannedBuffer *b) { return a->offset < b->offset; });
-    buffer.offset = lowestGap(together, buffer.bytes);
-    total = std::max(total, alignUp(buffer.offset + buffer.bytes, kBufferAlign));
+    buffer.offset = lowestGap(together, alignment, buffer.bytes);
+    total = std::max(total, alignUp(buffer.offset + buffer.bytes, alignment));
   }
   return true;
 }

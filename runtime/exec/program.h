@@ -1,4 +1,4 @@
-// A program as the executor runs it: a flat array of launches, calls expanded, every operand a pointer.
+// A program as a device runs it: a flat array of launches, calls expanded, every operand an address.
 #pragma once
 #include "runtime/exec/exec_plan.h"
 #include "runtime/schema/kernel_abi.h"
@@ -7,27 +7,57 @@
 namespace moray::rt {
 
 struct Launch {
-  moray_kernel_fn function;
-  moray_kernel_args args;
-  uint32_t slot;    // index into the executor's task counts: the kernel, or a copy behind the kernels
-  uint32_t inLayer; // whether args.layer means something
+  moray_kernel_fn function; // set by the CPU; a GPU finds its kernel by the slot
+  moray_kernel_args args;   // `live` and `symbols` are set by the CPU
+  uint32_t slot;            // the kernel, or a copy behind the kernels
+  uint32_t inLayer;         // whether args.layer means something
 };
 
-// A copy command: its size is evaluated with the task counts.
+// A copy command: its size is evaluated with the live counts.
 struct CopySlot {
   const flatbuffers::Vector<const schema::ExprOp *> *expression;
   uint64_t limit; // bytes of the smaller side
 };
 
-// Where things are once memory is allocated.
-struct MemoryMap {
-  uint8_t *activations;
-  uint8_t *io;
-  uint8_t *cache;
-  const uint8_t *weights;
-  const int32_t *live;
-  const uint64_t *symbols;
-  Span<const uint8_t *const> images; // by image; null where the level does not use it
+// Where things are once memory is allocated: an address for everything that an operand can name. Addresses of a GPU are
+// kept as pointers that the host does not follow.
+class MemoryMap {
+public:
+  virtual ~MemoryMap() = default;
+  // A buffer of a program while `entry` runs.
+  virtual uint8_t *buffer(Entry entry, uint32_t program, uint32_t index) const = 0;
+  virtual uint8_t *input(uint32_t id) const = 0;
+  virtual uint8_t *cache(uint64_t layer) const = 0;
+  virtual uint8_t *weight(uint32_t index, uint32_t number) const = 0;
+};
+
+// One block for each kind of memory, laid out as the plan says.
+class PackedMap : public MemoryMap {
+public:
+  struct Blocks {
+    uint8_t *activations, *io, *cache, *weights;
+  };
+  // Artifact and plan must outlive the map.
+  PackedMap(const Artifact &artifact, const ExecPlan &plan, const Blocks &blocks)
+      : artifact(artifact), plan(plan), blocks(blocks) {}
+  uint8_t *buffer(Entry entry, uint32_t program, uint32_t index) const override;
+  uint8_t *input(uint32_t id) const override { return blocks.io + plan.inputOffsets[id]; }
+  uint8_t *cache(uint64_t layer) const override { return blocks.cache + layer * plan.cacheLayerBytes; }
+  uint8_t *weight(uint32_t index, uint32_t number) const override {
+    return blocks.weights + plan.weightOffset(artifact, index, number);
+  }
+
+private:
+  const Artifact &artifact;
+  const ExecPlan &plan;
+  const Blocks blocks;
+};
+
+// What an operand names, parameters resolved.
+struct Operand {
+  schema::ArgKind kind;
+  uint32_t program; // of a buffer
+  uint32_t index;
 };
 
 struct BoundProgram {
@@ -39,12 +69,17 @@ struct BoundProgram {
 void countLaunches(const schema::Target &target, const schema::Program &program, uint64_t &launches,
                    uint64_t &operands);
 
-// Expands entry program `entry`. Copies are appended to `copies`; slot numbers of copies start behind the kernels.
-Status bindProgram(const Artifact &artifact, const ExecPlan &plan, const MemoryMap &map, Entry entry,
-                   std::vector<CopySlot> &copies, BoundProgram &program);
+// What binding produces.
+struct Binding {
+  BoundProgram programs[kEntryCount];
+  std::vector<CopySlot> copies;                     // slot numbers of copies start behind the kernels
+  std::vector<std::vector<Operand>> kernelOperands; // by kernel: of its first launch; empty where it is not launched
+};
 
-// A copy has a third operand, which the executor points at the size of its slot.
+// Expands all entry programs.
+Status bindPrograms(const Artifact &artifact, const ExecPlan &plan, const MemoryMap &map, Binding &binding);
+
+// A copy has a third operand, which the CPU points at the size of its slot.
 constexpr uint64_t kCopyOperands = 3;
-constexpr uint64_t kCopyTaskBytes = 64u << 10;
 
 } // namespace moray::rt

@@ -17,7 +17,6 @@ using Stream = struct CUstream_st *;
 using Event = struct CUevent_st *;
 using Graph = struct CUgraph_st *;
 using GraphExec = struct CUgraphExec_st *;
-using GraphNode = struct CUgraphNode_st *;
 
 // Codes that the runtime tells apart (driver.cpp has the sentences).
 enum : Result {
@@ -134,7 +133,6 @@ enum CaptureMode : int { kCaptureThreadLocal = 1 }; // CU_STREAM_CAPTURE_MODE_TH
   X(eventElapsedTime, cuEventElapsedTime, Result, (float *ms, Event begin, Event end))                                 \
   X(streamBeginCapture, cuStreamBeginCapture_v2, Result, (Stream stream, CaptureMode mode))                            \
   X(streamEndCapture, cuStreamEndCapture, Result, (Stream stream, Graph * graph))                                      \
-  X(graphGetNodes, cuGraphGetNodes, Result, (Graph graph, GraphNode * nodes, size_t *count))                           \
   X(graphInstantiate, cuGraphInstantiateWithFlags, Result, (GraphExec * exec, Graph graph, unsigned long long flags))  \
   X(graphLaunch, cuGraphLaunch, Result, (GraphExec exec, Stream stream))                                               \
   X(graphExecDestroy, cuGraphExecDestroy, Result, (GraphExec exec))                                                    \
@@ -143,7 +141,7 @@ enum CaptureMode : int { kCaptureThreadLocal = 1 }; // CU_STREAM_CAPTURE_MODE_TH
     (Function function, unsigned gridX, unsigned gridY, unsigned gridZ, unsigned blockX, unsigned blockY,              \
      unsigned blockZ, unsigned sharedBytes, Stream stream, void **parameters, void **extra))
 
-// The driver's functions; every pointer is set once Driver::open has succeeded.
+// The driver's functions; every pointer is set once a library is open.
 struct DriverTable {
 #define MORAY_CUDA_MEMBER(member, symbol, result, parameters) result(*member) parameters;
   MORAY_CUDA_SYMBOLS(MORAY_CUDA_MEMBER)

@@ -36,7 +36,7 @@ TEST(SizeExpr, ErrorsLeaveTheResult) {
 TEST(MemoryPlan, DisjointLifetimesShareMemory) {
   std::vector<PlannedBuffer> buffers = {{100, 0, 1, 0}, {50, 1, 2, 0}, {100, 2, 3, 0}, {0, 0, 3, 0}};
   uint64_t total = 0;
-  ASSERT_TRUE(packBuffers({buffers.data(), buffers.size()}, total));
+  ASSERT_TRUE(packBuffers({buffers.data(), buffers.size()}, kBufferAlign, total));
   EXPECT_EQ(buffers[0].offset, buffers[2].offset);
   EXPECT_EQ(total, 128u + 64u);
 }
@@ -44,7 +44,7 @@ TEST(MemoryPlan, DisjointLifetimesShareMemory) {
 TEST(MemoryPlan, RefusesSizesBeyond64Bits) {
   std::vector<PlannedBuffer> buffers(3, {UINT64_MAX / 2, 0, 0, 0});
   uint64_t total = 0;
-  EXPECT_FALSE(packBuffers({buffers.data(), buffers.size()}, total));
+  EXPECT_FALSE(packBuffers({buffers.data(), buffers.size()}, kBufferAlign, total));
 }
 
 TEST(MemoryPlan, RandomBuffersNeverOverlap) {
@@ -58,7 +58,7 @@ TEST(MemoryPlan, RandomBuffersNeverOverlap) {
       sum += alignUp(buffers.back().bytes, kBufferAlign);
     }
     uint64_t total = 0;
-    ASSERT_TRUE(packBuffers({buffers.data(), buffers.size()}, total));
+    ASSERT_TRUE(packBuffers({buffers.data(), buffers.size()}, kBufferAlign, total));
     EXPECT_LE(total, sum);
     for (const PlannedBuffer &a : buffers) {
       EXPECT_EQ(a.offset % kBufferAlign, 0u);

@@ -1,0 +1,62 @@
+// Runs bound programs on the thread pool: a barrier between launches, task counts from the live counts, faults by
+// launch.
+#pragma once
+#include "runtime/base/mapped_memory.h"
+#include "runtime/device/cpu/thread_pool.h"
+#include "runtime/exec/executor.h"
+
+namespace moray::rt {
+
+class CpuExecutor : public Executor {
+public:
+  CpuExecutor(const Artifact &artifact, ExecPlan plan, schema::CpuLevel level)
+      : Executor(artifact, std::move(plan)), level(level) {}
+
+  // Allocates activations, io, cache, scratch and (for an artifact without weights) weight memory, maps the code, binds
+  // all programs and starts the threads. Errors: 5001 with a table of needs, 5010, 5015.
+  Status create(const moray_engine_options &options);
+
+  Status step(const StepRequest &request) override;
+  Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
+  void describe(moray_engine_info &info) const override;
+  bool compiledByDriver(size_t) const override { return false; }
+  moray_bucket_info bucket(size_t) const override { return {}; }
+
+private:
+  struct Memory {
+    Mapping activations, io, cache, scratch, weights;
+    std::vector<Mapping> images;
+  };
+
+  Status allocate();
+  Status mapImages();
+  void finishLaunches(); // fills what binding leaves to the CPU
+  // Sets the live counts and evaluates tasks and copy sizes where they changed.
+  Status setLive(const int32_t (&counts)[4]);
+  Status run(Entry entry);
+  Status faultError(const Launch &launch);
+  Status findProbe(const char *name, uint32_t &kernel) const;
+  moray_kernel_fn entryOf(size_t kernel) const;
+  void work(uint32_t worker);
+  void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
+  bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
+  void noteFault(const Launch *launch);
+  void accountLaunch(const Launch *launch);
+
+  const schema::CpuLevel level;
+  Memory memory;
+  std::vector<const uint8_t *> imageStarts; // by image; null where the level does not use it
+  ThreadPool pool;
+  std::vector<uint64_t> taskCounts; // by slot: kernels, then copies
+  bool evaluated = false;
+
+  alignas(64) int32_t live[4] = {};
+  alignas(64) uint32_t fault = 0; // written by kernels, read behind barriers
+  alignas(64) const BoundProgram *current = nullptr;
+  const Launch *faulty = nullptr;     // first launch after which the fault word was set
+  const Launch *lastLaunch = nullptr; // of the run, unless it was stopped
+  uint64_t launchStart = 0;           // when profiling
+  bool stopped = false;
+};
+
+} // namespace moray::rt

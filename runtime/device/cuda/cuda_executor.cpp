@@ -1,0 +1,315 @@
+// Creation of an executor and its steps: upload, launches or a graph, download, one wait.
+#include "runtime/device/cuda/cuda_executor.h"
+#include "runtime/artifact/checker.h"
+#include "runtime/base/clock.h"
+#include "runtime/device/cuda/upload.h"
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+namespace moray::rt::cuda {
+
+using schema::InputId;
+
+static unsigned long long number(uint64_t value) { return value; }
+
+// ---- creation ----
+
+Status createExecutor(const Artifact &artifact, const EngineSetup &setup, const moray_engine_options &options,
+                      std::unique_ptr<Executor> &executor) {
+  TargetCode code;
+  MORAY_TRY(anyCode(artifact, code)); // an artifact without GPU code needs no driver to be refused
+  auto driver = std::make_unique<Driver>();
+  MORAY_TRY(driver->open(options.cuda_library, setup.device.ordinal, targetHint(artifact, 0)));
+  MORAY_TRY(chooseCode(artifact, *driver, code));
+  auto modules = std::make_unique<Modules>(*driver);
+  MORAY_TRY(modules->load(artifact, code));
+  ExecPlan plan;
+  MORAY_TRY(ExecPlan::make(artifact, std::move(code), setup.capacities, plan));
+  auto made = std::make_unique<CudaExecutor>(artifact, std::move(plan), std::move(driver), std::move(modules));
+  MORAY_TRY(made->create(setup, options));
+  executor = std::move(made);
+  return {};
+}
+
+Status CudaExecutor::create(const EngineSetup &setup, const moray_engine_options &options) {
+  waitAfterLaunch = options.cuda_sync != 0;
+  MORAY_TRY(allocate(setup.device.guarded));
+  MORAY_TRY(bind(memory.map()));
+  makeParameters();
+  makeBuckets(options.cuda_graphs && !options.cuda_sync && !options.profile);
+  if (options.profile)
+    MORAY_TRY(prepareProfile(options.profile > 1));
+  const UploadSource source = {!artifact.metadata().weights_embedded(), options.random_weights_seed,
+                               setup.capacities.threads};
+  return uploadWeights(*driver, artifact, plan, memory, source);
+}
+
+Status CudaExecutor::allocate(bool guarded) {
+  size_t free = 0, total = 0;
+  MORAY_TRY(check((*driver)->memGetInfo(&free, &total), "asking for free memory"));
+  plan.memory.available = free;
+  const char *advice = "use a shorter context, fewer sequences or fewer rows, or a device with more memory";
+  if (plan.memory.total > free)
+    return memoryError(advice);
+  Status status = memory.allocate(artifact, guarded);
+  if (moray_status_code(status.get()) == kE5001)
+    return memoryError(advice);
+  MORAY_TRY(std::move(status));
+  MORAY_TRY(check((*driver)->streamCreate(&stream, kStreamNonBlocking), "creating a stream"));
+  MORAY_TRY(check((*driver)->memAllocHost(&pinned, plan.memory.io), "allocating pinned memory of the host"));
+  hostIo = static_cast<uint8_t *>(pinned);
+  memset(hostIo, 0, plan.memory.io);
+  return {};
+}
+
+// The pointers lead to values that keep their place: operand tables, layer numbers of launches, members.
+void CudaExecutor::makeParameters() {
+  liveAddress = memory.live();
+  faultAddress = memory.fault();
+  for (size_t k = 0; k < plan.code.variants.size(); ++k) {
+    scratchOf.push_back(memory.scratch(k));
+    gridFirst.push_back(grids.size());
+    grids.resize(grids.size() + plan.code.variants[k]->stages()->size());
+  }
+  for (size_t e = 0; e < kEntryCount; ++e) {
+    std::vector<void *> &list = parameters[e];
+    for (Launch &launch : bound.programs[e].launches) {
+      if (launch.slot >= plan.code.variants.size())
+        continue;
+      const uint32_t operands = plan.code.target->kernels()->Get(launch.slot)->operand_count();
+      for (uint32_t i = 0; i < operands; ++i)
+        list.push_back(const_cast<void **>(launch.args.operands + i));
+      list.insert(list.end(), {&liveAddress, &scratchOf[launch.slot], &faultAddress});
+      for (size_t s = 0; s < MORAY_GPU_LAYER - MORAY_GPU_SYMBOLS; ++s)
+        list.push_back(&plan.symbols[s]);
+      list.push_back(&launch.args.layer);
+    }
+  }
+}
+
+// 1, 2, 4, ... and the most sequences that there can be.
+void CudaExecutor::makeBuckets(bool graphs) {
+  const auto most = static_cast<int32_t>(plan.capacities.seqs);
+  for (int32_t seqs = 1; graphs && has(Entry::Sample) && seqs < most; seqs *= 2)
+    buckets.push_back({seqs, nullptr, 0});
+  if (graphs && has(Entry::Sample))
+    buckets.push_back({most, nullptr, 0});
+}
+
+Status CudaExecutor::prepareProfile(bool flush) {
+  startProfile();
+  if (!flush)
+    return {};
+  int cache = 0;
+  MORAY_TRY(driver->attribute(kL2CacheBytes, cache));
+  flushBytes = std::max<uint64_t>(2 * static_cast<uint64_t>(std::max(cache, 0)), 1u << 20);
+  return memory.take(flushBytes, flushMemory);
+}
+
+CudaExecutor::~CudaExecutor() {
+  // Failures mean that the context is lost, with all that belongs to it.
+  if (!driver || !driver->enter().ok())
+    return;
+  if (stream)
+    (*driver)->streamSynchronize(stream);
+  for (const Bucket &bucket : buckets)
+    if (bucket.graph)
+      (*driver)->graphExecDestroy(bucket.graph);
+  for (const Interval &interval : intervals) {
+    (*driver)->eventDestroy(interval.begin);
+    (*driver)->eventDestroy(interval.end);
+  }
+  if (pinned)
+    (*driver)->memFreeHost(pinned);
+  if (stream)
+    (*driver)->streamDestroy(stream);
+}
+
+void CudaExecutor::describe(moray_engine_info &info) const {
+  info.device = {driver->name(), strlen(driver->name())};
+  info.sm = driver->sm();
+  info.bucket_count = buckets.size();
+}
+
+moray_bucket_info CudaExecutor::bucket(size_t index) const {
+  return {static_cast<uint32_t>(buckets[index].seqs), buckets[index].graph ? buckets[index].launches : 0};
+}
+
+// ---- steps ----
+
+Status CudaExecutor::step(const StepRequest &request) {
+  if (lost)
+    return fail(kE5022, "the device failed in step %llu and the context is lost; end this process and start again",
+                number(lostStep));
+  const uint64_t start = nowNs();
+  ++stepNumber;
+  Status status = runStep(request);
+  counted.stepNs += nowNs() - start;
+  if (moray_status_code(status.get()) == kE5020) {
+    lost = true;
+    lostStep = stepNumber;
+  }
+  return status;
+}
+
+Status CudaExecutor::runStep(const StepRequest &request) {
+  stepKind = "single launches";
+  MORAY_TRY(driver->enter());
+  Bucket *bucket = bucketFor(request);
+  if (bucket && !bucket->graph)
+    MORAY_TRY(capture(*bucket));
+  stepKind = bucket ? "decode graph" : "single launches";
+  if (!bucket)
+    MORAY_TRY(setLive(request.live));
+  MORAY_TRY(upload(request));
+  if (bucket) {
+    MORAY_TRY(check((*driver)->graphLaunch(bucket->graph, stream), "launching a graph"));
+    counted.launches += bucket->launches;
+  } else {
+    MORAY_TRY(launchProgram(Entry::Step));
+    if (request.sample)
+      MORAY_TRY(launchProgram(Entry::Sample));
+    if (request.score)
+      MORAY_TRY(launchProgram(Entry::Score));
+  }
+  MORAY_TRY(download(request));
+  MORAY_TRY(check((*driver)->streamSynchronize(stream), "waiting for the end of the step"));
+  ++counted.barriers;
+  MORAY_TRY(collectIntervals());
+  uint32_t word = 0;
+  memcpy(&word, hostIo + plan.faultOffset, sizeof(word));
+  return word == 0 ? Status() : faultError(word);
+}
+
+// Evaluates grids and sizes of copies where the counts changed.
+Status CudaExecutor::setLive(const int32_t (&counts)[4]) {
+  if (std::equal(counts, counts + 4, evaluated))
+    return {};
+  evaluated[0] = -1;
+  MORAY_TRY(evaluateCopies(counts));
+  for (size_t k = 0; k < plan.code.variants.size(); ++k) {
+    MORAY_TRY(checkScratch(k));
+    const auto *stages = plan.code.variants[k]->stages();
+    for (uint32_t s = 0; s < stages->size(); ++s) {
+      uint64_t grid = 0;
+      MORAY_TRY(evaluateSize(stages->Get(s)->grid(), plan.symbols, grid));
+      if (grid > kMaxGrid)
+        return fail(kE5013,
+                    "kernel %zu needs a grid of %llu blocks for this step, a launch has at most %llu; compile "
+                    "the model again",
+                    k, number(grid), number(kMaxGrid));
+      grids[gridFirst[k] + s] = static_cast<uint32_t>(grid);
+    }
+  }
+  std::copy(counts, counts + 4, evaluated);
+  return {};
+}
+
+Address CudaExecutor::inputAddress(InputId id) const {
+  return toAddress(memory.map().input(static_cast<uint32_t>(id)));
+}
+
+Status CudaExecutor::copyUp(Address to, uint64_t offset, uint64_t bytes) {
+  if (bytes == 0)
+    return {};
+  return check((*driver)->memcpyHtoDAsync(to, hostIo + offset, bytes, stream), "uploading the inputs of a step");
+}
+
+Status CudaExecutor::copyDown(Address from, uint64_t offset, uint64_t bytes) {
+  return check((*driver)->memcpyDtoHAsync(hostIo + offset, from, bytes, stream), "downloading the results of a step");
+}
+
+Status CudaExecutor::upload(const StepRequest &request) {
+  memcpy(hostIo + plan.liveOffset, request.live, sizeof(request.live));
+  memset(hostIo + plan.faultOffset, 0, sizeof(uint32_t));
+  if (memory.isGuarded())
+    return uploadGuarded(request);
+  const uint64_t tableBytes =
+      static_cast<uint64_t>(request.live[MORAY_LIVE_SEQS]) * plan.capacities.pages * sizeof(int32_t);
+  // The block begins with what is placed first.
+  MORAY_TRY(copyUp(inputAddress(InputId::Tokens), 0, plan.uploadBytes));
+  return copyUp(inputAddress(InputId::PageTable), inputOffset(InputId::PageTable), tableBytes);
+}
+
+// No more than is live, so that a read beyond it meets memory that was never written.
+Status CudaExecutor::uploadGuarded(const StepRequest &request) {
+  const auto rows = static_cast<uint64_t>(request.live[MORAY_LIVE_ROWS]);
+  const auto seqs = static_cast<uint64_t>(request.live[MORAY_LIVE_SEQS]);
+  const auto outs = static_cast<uint64_t>(request.live[MORAY_LIVE_OUTS]);
+  constexpr uint64_t word = sizeof(int32_t);
+  const struct {
+    InputId id;
+    uint64_t bytes;
+  } parts[] = {
+      {InputId::Tokens, rows * word},
+      {InputId::Positions, rows * word},
+      {InputId::RowSeq, rows * word},
+      {InputId::CuRows, (seqs + 1) * word},
+      {InputId::PageTable, seqs * plan.capacities.pages * word},
+      {InputId::CtxLen, seqs * word},
+      {InputId::OutRows, outs * word},
+      {InputId::SampleParams, request.sample ? outs * sizeof(moray_sample_params) : 0},
+      {InputId::Targets, request.score ? outs * word : 0},
+  };
+  for (const auto &part : parts)
+    MORAY_TRY(copyUp(inputAddress(part.id), inputOffset(part.id), part.bytes));
+  MORAY_TRY(copyUp(liveAddress, plan.liveOffset, 4 * word));
+  return copyUp(faultAddress, plan.faultOffset, word);
+}
+
+Status CudaExecutor::download(const StepRequest &request) {
+  const auto outs = static_cast<uint64_t>(request.live[MORAY_LIVE_OUTS]);
+  const uint64_t logits = outs * artifact.model().vocab() * sizeof(float);
+  MORAY_TRY(copyDown(faultAddress, plan.faultOffset, sizeof(uint32_t)));
+  if (request.sample && outs)
+    MORAY_TRY(copyDown(inputAddress(InputId::Sampled), inputOffset(InputId::Sampled), outs * sizeof(int32_t)));
+  if (request.score && outs)
+    MORAY_TRY(copyDown(inputAddress(InputId::LogProbs), inputOffset(InputId::LogProbs), outs * sizeof(float)));
+  if (request.logits && outs)
+    MORAY_TRY(copyDown(inputAddress(InputId::Logits), inputOffset(InputId::Logits), logits));
+  return {};
+}
+
+Status CudaExecutor::faultError(uint32_t word) const {
+  return fail(kE5007,
+              "NumericError: a kernel of layer %u met a value that is not finite (layer 0 also stands for what is "
+              "outside of the layers; a GPU does not say which kernel it was, the CPU does); check the weights for "
+              "damage (moray-inspect) or use a wider numerics mode",
+              word - 1);
+}
+
+// An error names the step; it says how to learn more where the device has only reported that some launch failed.
+Status CudaExecutor::check(Result result, const char *what) {
+  if (result == kSuccess)
+    return {};
+  char text[512];
+  const bool vague = isSticky(result) && !waitAfterLaunch;
+  snprintf(text, sizeof(text), "%s, step %llu (%s)%s", what, number(stepNumber), stepKind,
+           vague ? "; the kernel is an earlier launch: wait after each launch (cuda_sync, --cuda-sync) to have it named"
+                 : "");
+  return driver->check(result, text);
+}
+
+Status CudaExecutor::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
+  if (strcmp(name, "copy") != 0)
+    return fail(kE5009, "a GPU has no probe '%s', expected copy", name);
+  MORAY_TRY(driver->enter());
+  // Allocations of their own, freed on return.
+  DeviceMemory blocks(*driver, plan);
+  Address from = 0, to = 0;
+  MORAY_TRY(blocks.take(options.bytes, from));
+  MORAY_TRY(blocks.take(options.bytes, to));
+  const char *what = "copying for a probe";
+  MORAY_TRY(check((*driver)->memsetD8Async(from, 1, options.bytes, stream), what));
+  MORAY_TRY(check((*driver)->streamSynchronize(stream), what));
+  const uint64_t start = nowNs();
+  for (uint64_t i = 0; i < options.iterations; ++i)
+    MORAY_TRY(check((*driver)->memcpyDtoDAsync(to, from, options.bytes, stream), what));
+  MORAY_TRY(check((*driver)->streamSynchronize(stream), what));
+  result.ns = nowNs() - start;
+  result.work = 2 * options.bytes * options.iterations; // read and written
+  return {};
+}
+
+} // namespace moray::rt::cuda

@@ -1,0 +1,96 @@
+// Runs bound programs on a GPU: a decode step is one graph per batch size, everything else single launches on one
+// stream; the host waits once, at the end of a step.
+#pragma once
+#include "runtime/device/cuda/device_memory.h"
+#include "runtime/device/cuda/module.h"
+#include "runtime/engine/options.h"
+#include "runtime/exec/executor.h"
+
+namespace moray::rt::cuda {
+
+class CudaExecutor : public Executor {
+public:
+  CudaExecutor(const Artifact &artifact, ExecPlan plan, std::unique_ptr<Driver> opened, std::unique_ptr<Modules> loaded)
+      : Executor(artifact, std::move(plan)), driver(std::move(opened)), modules(std::move(loaded)),
+        memory(*driver, this->plan) {}
+  ~CudaExecutor() override;
+
+  // Compares need and have before it allocates, binds, uploads the weights. Errors: 5001 with a table of needs, 5010,
+  // 5020, 5021.
+  Status create(const EngineSetup &setup, const moray_engine_options &options);
+
+  // After 5020 the context is lost: every later step is refused with 5022. After any other error the next step may
+  // work.
+  Status step(const StepRequest &request) override;
+  Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
+  void describe(moray_engine_info &info) const override;
+  bool compiledByDriver(size_t kernel) const override { return modules->fromPtx(kernel); }
+  moray_bucket_info bucket(size_t index) const override;
+
+private:
+  // Batch sizes of decode steps that share a graph.
+  struct Bucket {
+    int32_t seqs;
+    GraphExec graph;   // null: not captured yet
+    uint64_t launches; // kernels in it
+  };
+  // A launch between two events, when profiling.
+  struct Interval {
+    Event begin, end;
+    uint32_t slot;
+  };
+
+  Status allocate(bool guarded);
+  void makeParameters();
+  void makeBuckets(bool graphs);
+  Status prepareProfile(bool flush);
+
+  Status runStep(const StepRequest &request);
+  Status setLive(const int32_t (&counts)[4]);
+  Status upload(const StepRequest &request);
+  Status uploadGuarded(const StepRequest &request);
+  Status download(const StepRequest &request);
+  Status copyUp(Address to, uint64_t offset, uint64_t bytes);
+  Status copyDown(Address from, uint64_t offset, uint64_t bytes);
+  Address inputAddress(schema::InputId id) const;
+  uint64_t inputOffset(schema::InputId id) const { return plan.inputOffsets[static_cast<size_t>(id)]; }
+
+  Bucket *bucketFor(const StepRequest &request);
+  Status capture(Bucket &bucket);
+  Status launchProgram(Entry entry);
+  Status launchKernel(const Launch &launch, void **values);
+  Status beginInterval(uint32_t slot);
+  Status endInterval();
+  Status collectIntervals();
+  Status faultError(uint32_t word) const;
+  Status check(Result result, const char *what);
+
+  std::unique_ptr<Driver> driver;
+  std::unique_ptr<Modules> modules;
+  DeviceMemory memory;
+  Stream stream = nullptr;
+  void *pinned = nullptr; // the io block of the host
+  std::vector<Bucket> buckets;
+
+  // Parameters of launches: pointers to operands, then to what follows them (schema/kernel_abi.h).
+  std::vector<void *> parameters[kEntryCount];
+  std::vector<Address> scratchOf; // by kernel
+  uint64_t liveAddress = 0, faultAddress = 0;
+  std::vector<uint32_t> grids;          // of all stages of all kernels
+  std::vector<size_t> gridFirst;        // by kernel
+  int32_t evaluated[4] = {-1, 0, 0, 0}; // the counts that `grids` are for
+
+  bool waitAfterLaunch = false, lost = false;
+  uint64_t stepNumber = 0, lostStep = 0;
+  const char *stepKind = "";
+  std::vector<Interval> intervals;
+  size_t intervalCount = 0; // of this step
+  Address flushMemory = 0;  // written before each launch, so that the L2 cache holds nothing else
+  uint64_t flushBytes = 0;
+};
+
+// Opens the driver, chooses and loads code, plans and creates. Errors: 4026, 5001, 5008, 5010, 5016 to 5021.
+Status createExecutor(const Artifact &artifact, const EngineSetup &setup, const moray_engine_options &options,
+                      std::unique_ptr<Executor> &executor);
+
+} // namespace moray::rt::cuda

@@ -1,0 +1,45 @@
+// The memory of an engine on a GPU: one arena, or, to find accesses beyond a buffer, an allocation for each buffer.
+#pragma once
+#include "runtime/device/cuda/driver.h"
+#include "runtime/exec/program.h"
+#include <memory>
+
+namespace moray::rt::cuda {
+
+inline Address toAddress(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer); }
+inline uint8_t *toPointer(Address address) { return reinterpret_cast<uint8_t *>(static_cast<uintptr_t>(address)); }
+
+class DeviceMemory {
+public:
+  // Both must outlive it.
+  DeviceMemory(const Driver &driver, const ExecPlan &plan) : driver(driver), plan(plan) {}
+  ~DeviceMemory();
+  DeviceMemory(const DeviceMemory &) = delete;
+  DeviceMemory &operator=(const DeviceMemory &) = delete;
+
+  // Allocates everything in the plan. 5001 from the driver where it does not fit.
+  Status allocate(const Artifact &artifact, bool guarded);
+
+  const MemoryMap &map() const { return *places; }
+  bool isGuarded() const { return guarded; }
+  Address live() const { return liveAddress; }
+  Address fault() const { return faultAddress; }
+  Address scratch(size_t kernel) const { return scratchAddresses[kernel]; }
+
+  // One more allocation of its own; freed with the rest.
+  Status take(uint64_t bytes, Address &address);
+
+private:
+  Status allocatePacked(const Artifact &artifact);
+  Status allocateGuarded(const Artifact &artifact);
+
+  const Driver &driver;
+  const ExecPlan &plan;
+  std::unique_ptr<MemoryMap> places;
+  std::vector<Address> allocations;
+  std::vector<Address> scratchAddresses; // by kernel
+  Address liveAddress = 0, faultAddress = 0;
+  bool guarded = false;
+};
+
+} // namespace moray::rt::cuda

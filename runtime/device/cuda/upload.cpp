@@ -1,0 +1,147 @@
+// Two pinned buffers take turns: threads fill one from the mapped file while the device reads the other.
+#include "runtime/device/cuda/upload.h"
+#include "runtime/artifact/checker.h"
+#include "runtime/device/cpu/thread_pool.h"
+#include "runtime/engine/random_weights.h"
+#include <algorithm>
+#include <cstring>
+
+namespace moray::rt::cuda {
+
+namespace {
+
+constexpr uint64_t kStagingBytes = 16u << 20;
+constexpr uint64_t kShareBytes = 256u << 10; // less than this is not worth a second thread
+constexpr uint64_t kLargestGap = 4096;       // between tensors that are copied together
+
+class Uploader {
+public:
+  Uploader(const Driver &driver, const Artifact &artifact, const UploadSource &source, bool apart)
+      : driver(driver), artifact(artifact), source(source), apart(apart) {}
+  ~Uploader();
+
+  Status start();
+  // Tensors come in the order of their addresses.
+  Status add(const RandomTensor &tensor, Address to);
+  Status finish();
+
+private:
+  Status flush();
+  void fill(const RandomTensor &tensor, uint64_t begin, uint64_t bytes, uint8_t *out);
+
+  const Driver &driver;
+  const Artifact &artifact;
+  const UploadSource &source;
+  const bool apart; // each tensor is an allocation of its own
+  ThreadPool pool;
+  Stream stream = nullptr;
+  void *staging[2] = {};
+  Event copied[2] = {};
+  int turn = 0;
+  Address windowStart = 0; // what staging[turn] holds
+  uint64_t windowBytes = 0;
+};
+
+Uploader::~Uploader() {
+  if (stream) {
+    driver->streamSynchronize(stream);
+    driver->streamDestroy(stream);
+  }
+  for (int i = 0; i < 2; ++i) {
+    if (copied[i])
+      driver->eventDestroy(copied[i]);
+    if (staging[i])
+      driver->memFreeHost(staging[i]);
+  }
+}
+
+Status Uploader::start() {
+  const char *what = "preparing the upload of the weights";
+  MORAY_TRY(driver.check(driver->streamCreate(&stream, kStreamNonBlocking), what));
+  for (int i = 0; i < 2; ++i) {
+    MORAY_TRY(driver.check(driver->memAllocHost(&staging[i], kStagingBytes), what));
+    MORAY_TRY(driver.check(driver->eventCreate(&copied[i], kEventDisableTiming), what));
+  }
+  return pool.start(source.threads);
+}
+
+Status Uploader::flush() {
+  if (windowBytes == 0)
+    return {};
+  const char *what = "uploading weights";
+  MORAY_TRY(driver.check(driver->memcpyHtoDAsync(windowStart, staging[turn], windowBytes, stream), what));
+  MORAY_TRY(driver.check(driver->eventRecord(copied[turn], stream), what));
+  windowBytes = 0;
+  turn = 1 - turn;
+  // Of an event that was never recorded, this returns at once.
+  return driver.check(driver->eventSynchronize(copied[turn]), what);
+}
+
+Status Uploader::add(const RandomTensor &tensor, Address to) {
+  const uint64_t bytes = tensor.weight->bytes();
+  if (apart)
+    MORAY_TRY(flush());
+  for (uint64_t done = 0; done < bytes;) {
+    const Address place = to + done;
+    const Address windowEnd = windowStart + windowBytes;
+    if (windowBytes != 0 &&
+        (place < windowEnd || place - windowEnd > kLargestGap || place - windowStart >= kStagingBytes))
+      MORAY_TRY(flush());
+    if (windowBytes == 0)
+      windowStart = place;
+    auto *window = static_cast<uint8_t *>(staging[turn]);
+    const uint64_t at = place - windowStart;
+    const uint64_t size = std::min(bytes - done, kStagingBytes - at);
+    memset(window + windowBytes, 0, at - windowBytes);
+    fill(tensor, done, size, window + at);
+    windowBytes = at + size;
+    done += size;
+  }
+  return {};
+}
+
+void Uploader::fill(const RandomTensor &tensor, uint64_t begin, uint64_t bytes, uint8_t *out) {
+  const uint64_t offset = tensor.weight->offsets()->Get(tensor.number);
+  const uint8_t *stored = source.random ? nullptr : artifact.section(MORAY_SECTION_WEIGHTS).data() + offset;
+  auto part = [&](uint64_t first, uint64_t last) {
+    if (stored) {
+      memcpy(out + first, stored + begin + first, last - first);
+      return;
+    }
+    memset(out + first, 0, last - first); // padding
+    fillRandomRange(tensor, begin + first, begin + last, out + first);
+  };
+  if (bytes < kShareBytes) {
+    part(0, bytes);
+    return;
+  }
+  pool.run([&](uint32_t worker) {
+    auto bound = [&](uint64_t index) {
+      return std::min(bytes, alignUp(bytes * index / pool.size(), schema::kRowAlign));
+    };
+    part(bound(worker), bound(worker + 1));
+  });
+}
+
+Status Uploader::finish() {
+  MORAY_TRY(flush());
+  return driver.check(driver->streamSynchronize(stream), "uploading weights");
+}
+
+} // namespace
+
+Status uploadWeights(const Driver &driver, const Artifact &artifact, const ExecPlan &plan, const DeviceMemory &memory,
+                     const UploadSource &source) {
+  Uploader uploader(driver, artifact, source, memory.isGuarded());
+  MORAY_TRY(uploader.start());
+  for (uint32_t w = 0; w < plan.gpuWeightFirst.size(); ++w) {
+    const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
+    for (uint32_t i = 0; i < weight.offsets()->size(); ++i)
+      if (plan.weightOffset(artifact, w, i) != schema::kNoOffset)
+        MORAY_TRY(uploader.add({&weight, artifact.text(weight.name()), source.seed, i},
+                               toAddress(memory.map().weight(w, i))));
+  }
+  return uploader.finish();
+}
+
+} // namespace moray::rt::cuda

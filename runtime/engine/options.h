@@ -1,0 +1,24 @@
+// Engine options with every default resolved and checked against the model.
+#pragma once
+#include "runtime/exec/exec_plan.h"
+
+namespace moray::rt {
+
+// Where an engine runs.
+struct DeviceChoice {
+  bool cuda = false;
+  uint32_t ordinal = 0; // of the GPU
+  bool guarded = false; // an allocation per buffer
+};
+
+struct EngineSetup {
+  Capacities capacities;
+  uint32_t context, prefillChunk;
+  const char *cpuLevel;
+  DeviceChoice device;
+};
+
+// 5002 for a struct of another size, 5008 for values out of range.
+Status resolveOptions(const Artifact &artifact, const moray_engine_options &options, EngineSetup &setup);
+
+} // namespace moray::rt
