@@ -49,6 +49,7 @@ Settings Settings::fromEnvironment() {
   settings.memoryBytes = readBytes("MORAY_GPUSIM_MEMORY", uint64_t(8) << 30);
   settings.allowUndefined = readInt("MORAY_GPUSIM_ALLOW_UNINIT", 0) != 0;
   settings.log = readInt("MORAY_GPUSIM_LOG", 0) != 0;
+  settings.statistics = readInt("MORAY_GPUSIM_STATS", 0) != 0;
   settings.exitCode = readInt("MORAY_GPUSIM_EXIT_CODE", 0);
   settings.execution = ExecOptions::fromEnvironment();
   return settings;

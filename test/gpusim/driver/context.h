@@ -23,6 +23,7 @@ struct Settings {
   uint64_t memoryBytes = 0;    // MORAY_GPUSIM_MEMORY
   bool allowUndefined = false; // MORAY_GPUSIM_ALLOW_UNINIT
   bool log = false;            // MORAY_GPUSIM_LOG: a line per kernel run
+  bool statistics = false;     // MORAY_GPUSIM_STATS: the counters when the process ends
   int exitCode = 0;            // MORAY_GPUSIM_EXIT_CODE: the process ends so if there was a report
   ExecOptions execution;
   static Settings fromEnvironment();

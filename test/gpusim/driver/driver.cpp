@@ -68,6 +68,17 @@ int deviceAttribute(const Settings &settings, int attribute) {
   }
 }
 
+// One line, in the order of gpusim_api.h.
+void printCounters(const uint64_t *counters) {
+  static constexpr const char *names[GPUSIM_COUNTERS] = {
+      "direct-launches", "graph-launches", "last-graph-kernels", "last-graph-nodes", "kernels-run", "synchronisations",
+      "bytes-to-device", "bytes-to-host",  "allocations",        "peak-bytes",       "reports"};
+  std::string line = "gpusim: counters:";
+  for (size_t i = 0; i < GPUSIM_COUNTERS; ++i)
+    line += std::string(" ") + names[i] + "=" + std::to_string(counters[i]);
+  fprintf(stderr, "%s\n", line.c_str());
+}
+
 } // namespace
 
 Driver &Driver::get() {
@@ -101,6 +112,9 @@ void Driver::finish() {
       reports.add("leak: the primary context was never released");
     primary = nullptr;
   }
+  counters[GPUSIM_REPORTS] = reports.count();
+  if (settings.statistics)
+    printCounters(counters);
   mutex.unlock();
   if (settings.exitCode && reports.count() > 0) {
     fflush(nullptr);

@@ -64,7 +64,7 @@
   X(cuStreamQuery, (CUstream stream))                                                                                  \
   X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                                               \
   X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                                              \
-  X(cuStreamEndCapture, (CUstream stream, CUgraph *graph))                                                             \
+  X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                                            \
   X(cuStreamIsCapturing, (CUstream stream, int *status))                                                               \
   X(cuStreamGetCaptureInfo, (CUstream stream, int *status, uint64_t *id))                                              \
   X(cuThreadExchangeStreamCaptureMode, (int *mode))                                                                    \
@@ -84,9 +84,9 @@
   X(cuGraphUpload, (CUgraphExec exec, CUstream stream))                                                                \
   X(cuGraphExecDestroy, (CUgraphExec exec))                                                                            \
   X(cuGraphDestroy, (CUgraph graph))                                                                                   \
-  X(cuGraphGetNodes, (CUgraph graph, CUgraphNode *nodes, size_t *count))                                               \
+  X(cuGraphGetNodes, (CUgraph graph, CUgraphNode * nodes, size_t *count))                                              \
   X(cuGraphNodeGetType, (CUgraphNode node, int *type))                                                                 \
-  X(cuGraphKernelNodeGetParams_v2, (CUgraphNode node, CUDA_KERNEL_NODE_PARAMS_v2 *params))
+  X(cuGraphKernelNodeGetParams_v2, (CUgraphNode node, CUDA_KERNEL_NODE_PARAMS_v2 * params))
 
 namespace gpusim {
 namespace entry {

@@ -9,8 +9,9 @@ namespace gpusim {
 
 void ReportLog::add(const std::string &text) {
   std::lock_guard<std::mutex> lock(mutex);
-  fprintf(stderr, "gpusim: %s\n", text.c_str());
-  all += text + "\n";
+  std::string report = (text.rfind("gpusim: ", 0) == 0 ? "" : "gpusim: ") + text + "\n";
+  fputs(report.c_str(), stderr);
+  all += report;
   ++reports;
 }
 

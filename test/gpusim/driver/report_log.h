@@ -11,7 +11,7 @@ namespace gpusim {
 /// Safe to use from any thread.
 class ReportLog {
 public:
-  /// Prints `text` as "gpusim: TEXT" on stderr and keeps it.
+  /// Prints `text` on stderr and keeps it, with "gpusim: " before it unless it begins so.
   void add(const std::string &text);
   void clear();
   size_t count() const { return reports; }

@@ -154,6 +154,9 @@ std::string GlobalMemory::describe(uint64_t address, uint64_t size) const {
   if (!close)
     return address < 4096 ? "a null pointer" : "no allocation exists";
   const char *state = close->live ? "" : "released ";
+  constexpr uint64_t far = uint64_t(1) << 32;
+  if (!isDeviceAddress(address) && (address - firstAddress + far > lastAddress - firstAddress + 2 * far))
+    return "not in device memory: a host pointer or a wrong sum?";
   if (address < close->base)
     snprintf(text, sizeof text, "%" PRIu64 " bytes before the %s%s", close->base - address, state,
              nameOf(*close).c_str());
