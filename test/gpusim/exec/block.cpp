@@ -110,26 +110,31 @@ void Block::deadlock() {
                  std::to_string(lane) + ") waits at PTX line " + std::to_string(program->code[warp.lanePc[lane]].line);
     return std::string("all other threads have exited");
   };
-  for (Wait kind : {Wait::Aligned, Wait::Sync, Wait::Barrier})
-    for (const Warp &warp : warps) {
-      uint32_t lanes = warp.waiting(kind);
-      if (!lanes)
-        continue;
-      unsigned lane = __builtin_ctz(lanes);
-      uint32_t at = warp.lanePc[lane] - (kind == Wait::Barrier ? 1 : 0);
-      const Instr &instr = program->code[at];
-      std::string others = missing([&](const Warp &other, unsigned l) {
-        return other.waits[l] != kind || other.lanePc[l] != warp.lanePc[lane] || !(kind == Wait::Barrier || other.index == warp.index);
-      });
-      if (kind == Wait::Aligned)
-        warp.fault(Report::Divergence, instr, lane, "only part of the warp's live lanes reaches this .aligned instruction: " + others);
-      if (kind == Wait::Sync)
-        warp.fault(Report::Deadlock, instr, lane, "lanes of the member mask never reach this instruction: " + others);
-      const Barrier &barrier = barriers[warp.waitMask[lane]];
-      warp.fault(Report::Deadlock, instr, lane,
-                 "barrier " + std::to_string(warp.waitMask[lane]) + " has " + std::to_string(barrier.arrived) + " of " +
-                     std::to_string(barrier.expected ? barrier.expected : liveThreads()) + " threads and no other can come: " + others);
-    }
+  const Warp *stuck = nullptr;
+  Wait kind = Wait::None;
+  for (Wait candidate : {Wait::Barrier, Wait::Sync, Wait::Aligned}) // the last one found says most
+    for (const Warp &warp : warps)
+      if (warp.waiting(candidate)) {
+        stuck = &warp;
+        kind = candidate;
+        break;
+      }
+  unsigned lane = __builtin_ctz(stuck->waiting(kind));
+  uint32_t at = stuck->lanePc[lane];
+  const Instr &instr = program->code[at - (kind == Wait::Barrier ? 1 : 0)];
+  std::string others = missing([&](const Warp &other, unsigned l) {
+    return other.waits[l] != kind || other.lanePc[l] != at || (kind != Wait::Barrier && &other != stuck);
+  });
+  if (kind == Wait::Aligned)
+    stuck->fault(Report::Divergence, instr, lane,
+                 "only part of the warp's live lanes reaches this .aligned instruction: " + others);
+  if (kind == Wait::Sync)
+    stuck->fault(Report::Deadlock, instr, lane, "lanes of the member mask never reach this instruction: " + others);
+  unsigned id = stuck->waitMask[lane];
+  uint32_t expected = barriers[id].expected ? barriers[id].expected : liveThreads();
+  stuck->fault(Report::Deadlock, instr, lane,
+               "barrier " + std::to_string(id) + " has " + std::to_string(barriers[id].arrived) + " of " +
+                   std::to_string(expected) + " threads and no other can come: " + others);
 }
 
 // Breadth-first over the function's instructions, along and against the flow of control.

@@ -20,8 +20,8 @@ void traceInstruction(const Warp &warp, const Instr &instr, uint32_t lanes) {
   const Block &block = *warp.block;
   if (!block.traced || warp.index != block.options->traceWarp)
     return;
-  std::fprintf(stderr, "%s:%" PRIu64 ":%u line %u lanes %08x  %s\n", block.info->name.c_str(), block.linear, warp.index, instr.line,
-               lanes, warp.program->lineText(instr.line).c_str());
+  std::fprintf(stderr, "%s:%" PRIu64 ":%u line %u lanes %08x  %s\n", block.info->name.c_str(), block.linear, warp.index,
+               instr.line, lanes, warp.program->lineText(instr.line).c_str());
   if (instr.control != Control::None)
     return;
   for (int32_t slot : instr.d)
@@ -40,8 +40,8 @@ void dumpAtBreak(const Warp &warp, const Instr &instr, uint32_t lanes) {
   static std::atomic<bool> done{false};
   if (done.exchange(true))
     return;
-  std::fprintf(stderr, "break at line %u: block (%u,%u,%u), warp %u, lanes %08x\n  %s\n", instr.line, block.at.x, block.at.y,
-               block.at.z, warp.index, lanes, warp.program->lineText(instr.line).c_str());
+  std::fprintf(stderr, "break at line %u: block (%u,%u,%u), warp %u, lanes %08x\n  %s\n", instr.line, block.at.x,
+               block.at.y, block.at.z, warp.index, lanes, warp.program->lineText(instr.line).c_str());
   const Function &function = warp.program->functions[warp.frames[warp.frame].function];
   for (uint32_t slot = 0; slot < function.registerSlots; ++slot) {
     char name[32];

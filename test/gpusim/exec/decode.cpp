@@ -10,7 +10,7 @@ namespace {
 const DecodeTable &decodeTable() {
   static const DecodeTable table = [] {
     DecodeTable result;
-    for (auto add : {addIntegerOps, addBitOps, addFloatOps, addHalfOps, addCompareOps, addConvertOps, addMoveOps, addMemoryOps,
+    for (auto add : {addArithmeticOps, addBitOps, addApproxOps, addCompareOps, addConvertOps, addMoveOps, addMemoryOps,
                      addAtomicOps, addAsyncCopyOps, addControlOps, addBarrierOps, addWarpOps, addMatrixOps})
       add(result);
     return result;
@@ -25,11 +25,14 @@ void Decoder::fail(const std::string &message) const { throw ptx::SyntaxError(so
 void Decoder::require(unsigned sm, unsigned version, const std::string &what) const {
   auto dotted = [](unsigned v) { return std::to_string(v / 10) + "." + std::to_string(v % 10); };
   if (program.sm < sm)
-    throw ptx::SyntaxError(source->line, what + " needs .target sm_" + std::to_string(sm) + " or later, the module says sm_" +
-                                             std::to_string(program.sm), true);
+    throw ptx::SyntaxError(source->line,
+                           what + " needs .target sm_" + std::to_string(sm) + " or later, the module says sm_" +
+                               std::to_string(program.sm),
+                           true);
   if (program.version < version)
-    throw ptx::SyntaxError(source->line, what + " needs .version " + dotted(version) + " or later, the module says " +
-                                             dotted(program.version), true);
+    throw ptx::SyntaxError(
+        source->line,
+        what + " needs .version " + dotted(version) + " or later, the module says " + dotted(program.version), true);
 }
 
 void Decoder::decode(const ptx::Instruction &instruction) {
@@ -131,8 +134,8 @@ const ptx::Operand &Decoder::operand(size_t i) const {
 
 void Decoder::expectOperands(size_t least, size_t most) {
   if (operandCount() < least || operandCount() > most)
-    fail("'" + source->opcode + "' takes " + std::to_string(least) + (least == most ? "" : " to " + std::to_string(most)) +
-         " operands, not " + std::to_string(operandCount()));
+    fail("'" + source->opcode + "' takes " + std::to_string(least) +
+         (least == most ? "" : " to " + std::to_string(most)) + " operands, not " + std::to_string(operandCount()));
 }
 
 int32_t Decoder::destination(const ptx::Operand &operand) {

@@ -16,19 +16,20 @@ namespace gpusim {
 // One instruction being decoded. Modifiers are consumed one by one; what is left over at the end is an error.
 class Decoder {
 public:
-  Decoder(Program &program, Function &function, const ptx::ModuleSyntax &module) : program(program), function(function), module(module) {}
+  Decoder(Program &program, Function &function, const ptx::ModuleSyntax &module)
+      : program(program), function(function), module(module) {}
 
   // Decodes one instruction and appends it (and helpers it needs) to the program.
   void decode(const ptx::Instruction &instruction);
 
   // Modifiers.
-  bool flag(std::string_view name);                   // consumes the first one of that name
+  bool flag(std::string_view name); // consumes the first one of that name
   bool hasFlag(std::string_view name) const;
   std::string_view takeAny(std::initializer_list<std::string_view> names); // the one present, or empty
-  ptx::Type type();                                   // consumes the first type; an error if there is none
-  ptx::Type optionalType();                           // None if there is none
-  FpMode fpMode();                                    // consumes .rn/.rz/.rm/.rp, .ftz, .sat
-  ptx::Space space();                                 // consumes the state space; Generic if there is none
+  ptx::Type type();         // consumes the first type; an error if there is none
+  ptx::Type optionalType(); // None if there is none
+  FpMode fpMode();          // consumes .rn/.rz/.rm/.rp, .ftz, .sat
+  ptx::Space space();       // consumes the state space; Generic if there is none
   void ignoreCacheOperators();
   const std::string &opcode() const { return source->opcode; }
 
@@ -38,7 +39,7 @@ public:
   void expectOperands(size_t least, size_t most);
   int32_t destination(size_t i);
   int32_t destination(const ptx::Operand &operand);
-  int32_t value(size_t i, ptx::Type type);            // a register, constant or special register
+  int32_t value(size_t i, ptx::Type type); // a register, constant or special register
   int32_t value(const ptx::Operand &operand, ptx::Type type);
   int32_t constant(uint64_t bits);
   int32_t predicateDestination(const ptx::Operand &operand); // -1 for _
@@ -48,9 +49,9 @@ public:
   bool isImmediate(size_t i) const { return i < operandCount() && operand(i).kind == ptx::Operand::Immediate; }
   MemoryOperand memory(size_t i, ptx::Space &space);
   std::vector<const ptx::Operand *> elements(size_t i) const; // of a vector, or the operand itself
-  uint32_t slotList(std::vector<int32_t> list);       // index into Program::slotLists
+  uint32_t slotList(std::vector<int32_t> list);               // index into Program::slotLists
   int32_t temporary() { return static_cast<int32_t>(function.registerSlots++); }
-  uint32_t label(size_t i) const;                     // instruction index within the function's syntax
+  uint32_t label(size_t i) const; // instruction index within the function's syntax
 
   void require(unsigned sm, unsigned version, const std::string &what) const;
   [[noreturn]] void fail(const std::string &message) const;
@@ -74,10 +75,9 @@ using DecodeFunction = void (*)(Decoder &);
 using DecodeTable = std::unordered_map<std::string, DecodeFunction>;
 
 // Each instruction family adds its opcodes.
-void addIntegerOps(DecodeTable &table);
+void addArithmeticOps(DecodeTable &table);
 void addBitOps(DecodeTable &table);
-void addFloatOps(DecodeTable &table);
-void addHalfOps(DecodeTable &table);
+void addApproxOps(DecodeTable &table);
 void addCompareOps(DecodeTable &table);
 void addConvertOps(DecodeTable &table);
 void addMoveOps(DecodeTable &table);
@@ -91,6 +91,14 @@ void addMatrixOps(DecodeTable &table);
 
 // Throws ptx::SyntaxError. Fills everything of the program but the variables' addresses.
 void link(Program &program, const ptx::ModuleSyntax &module);
+
+// The arithmetic opcodes (add, mul, min, ...) once their type is known; opcode() tells which.
+void decodeInteger(Decoder &decoder, ptx::Type type);
+void decodeFloat(Decoder &decoder, ptx::Type type);
+void decodeHalf(Decoder &decoder, ptx::Type type);
+
+// bar.warp.sync, once .warp has been consumed (warp_ops.cpp).
+void decodeWarpBarrier(Decoder &decoder);
 
 // Emits mov of a special register (move.cpp).
 void decodeSpecial(Decoder &decoder, const std::string &name, int32_t destination);

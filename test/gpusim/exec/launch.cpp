@@ -115,7 +115,8 @@ private:
 
 } // namespace
 
-std::optional<Report> runKernel(const Kernel &kernel, GlobalMemory &memory, const LaunchConfig &launch, const ExecOptions &options) {
+std::optional<Report> runKernel(const Kernel &kernel, GlobalMemory &memory, const LaunchConfig &launch,
+                                const ExecOptions &options) {
   return Launch(kernel, memory, launch, options).run();
 }
 
@@ -172,12 +173,13 @@ const char *kindName(Report::Kind kind) {
 
 std::string Report::text() const {
   char where[160], what[64] = "";
-  std::snprintf(where, sizeof where, "PTX line %u, block (%u,%u,%u), warp %u, lane %u", ptxLine, block.x, block.y, block.z, warp,
-                lane);
+  std::snprintf(where, sizeof where, "PTX line %u, block (%u,%u,%u), warp %u, lane %u", ptxLine, block.x, block.y,
+                block.z, warp, lane);
   if (!space.empty())
     std::snprintf(what, sizeof what, ", %s address 0x%llx", space.c_str(), static_cast<unsigned long long>(address));
   return std::string("gpusim: ") + kindName(kind) + ": kernel " + kernel + ", " + where + what +
-         (allocation.empty() ? "" : " (" + allocation + ")") + ": " + detail + (instruction.empty() ? "" : "\n  " + instruction);
+         (allocation.empty() ? "" : " (" + allocation + ")") + ": " + detail +
+         (instruction.empty() ? "" : "\n  " + instruction);
 }
 
 } // namespace gpusim

@@ -6,7 +6,8 @@
 namespace gpusim {
 namespace {
 
-void decodeFunction(Program &program, Function &function, const ptx::ModuleSyntax &module, const ptx::FunctionSyntax &syntax) {
+void decodeFunction(Program &program, Function &function, const ptx::ModuleSyntax &module,
+                    const ptx::FunctionSyntax &syntax) {
   function.begin = static_cast<uint32_t>(program.code.size());
   std::vector<uint32_t> starts; // first instruction of each one in the syntax
   Decoder decoder(program, function, module);
@@ -39,8 +40,8 @@ void decodeFunction(Program &program, Function &function, const ptx::ModuleSynta
     std::fill_n(function.poolLanes.begin() + i * 32, 32, function.pool[i].value);
 }
 
-// All functions that `from` may call, itself first. Indirect calls may reach every function whose address is taken; they count as
-// calls of all.
+// All functions that `from` may call, itself first. Indirect calls may reach every function whose address is taken;
+// they count as calls of all.
 std::vector<uint32_t> callClosure(const Program &program, uint32_t from) {
   std::vector<uint32_t> found{from};
   for (size_t i = 0; i < found.size(); ++i)

@@ -56,7 +56,8 @@ void placeVariables(Program &program, GlobalMemory &memory) {
       bool isVariable = fixup.target.kind == ptx::SymbolKind::Variable;
       if (isVariable && program.variables[fixup.target.index].space == ptx::Space::Shared)
         throw ptx::SyntaxError(variable.line, "the address of a shared variable is no initial value");
-      uint64_t value = isVariable ? program.addresses[fixup.target.index] : functionWindow + 16 * uint64_t(fixup.target.index);
+      uint64_t value =
+          isVariable ? program.addresses[fixup.target.index] : functionWindow + 16 * uint64_t(fixup.target.index);
       value += static_cast<uint64_t>(fixup.addend);
       std::memcpy(range.bytes + fixup.offset, &value, fixup.width);
     }
@@ -106,7 +107,8 @@ std::string ParseError::str() const {
   return place + message + (text.empty() ? "" : ": `" + text + "`");
 }
 
-Module::Module(std::shared_ptr<const Program> program, GlobalMemory &memory) : program(std::move(program)), memory(memory) {}
+Module::Module(std::shared_ptr<const Program> program, GlobalMemory &memory)
+    : program(std::move(program)), memory(memory) {}
 
 Module::~Module() { releaseVariables(*program, memory); }
 
@@ -127,7 +129,8 @@ std::optional<ModuleVariable> Module::findVariable(std::string_view name) const 
 unsigned Module::ptxVersion() const { return program->version; }
 unsigned Module::targetSm() const { return program->sm; }
 
-std::unique_ptr<Module> parseModule(std::string_view text, const DeviceModel &device, GlobalMemory &memory, ParseError &error) {
+std::unique_ptr<Module> parseModule(std::string_view text, const DeviceModel &device, GlobalMemory &memory,
+                                    ParseError &error) {
   auto program = std::make_shared<Program>();
   program->device = device;
   program->lines = splitLines(text);
@@ -136,8 +139,9 @@ std::unique_ptr<Module> parseModule(std::string_view text, const DeviceModel &de
     program->version = syntax.version;
     program->sm = syntax.sm;
     if (syntax.sm > device.sm)
-      throw ptx::SyntaxError(0, "the module is for sm_" + std::to_string(syntax.sm) + ", the device is sm_" +
-                                    std::to_string(device.sm), true);
+      throw ptx::SyntaxError(
+          0, "the module is for sm_" + std::to_string(syntax.sm) + ", the device is sm_" + std::to_string(device.sm),
+          true);
     program->variables = syntax.variables;
     placeVariables(*program, memory);
     link(*program, syntax);

@@ -34,7 +34,7 @@ enum class Control : uint8_t {
   Call,
   Return,
   Exit,
-  Sync,   // may have to wait
+  Sync, // may have to wait
 };
 
 struct Instr {
@@ -63,7 +63,7 @@ struct Instr {
 
 // Copies between the frames of a caller and its callee.
 struct CallSite {
-  uint32_t function = ptx::noIndex; // ptx::noIndex: the address in s[0]
+  uint32_t function = ptx::noIndex;         // ptx::noIndex: the address in s[0]
   std::vector<uint32_t> arguments, results; // offsets in the caller's frame
 };
 
@@ -105,7 +105,7 @@ struct KernelLayout {
 
 struct Program {
   DeviceModel device;
-  unsigned version = 0, sm = 0; // as the module says
+  unsigned version = 0, sm = 0;   // as the module says
   std::vector<std::string> lines; // of the module's text
   std::vector<Instr> code;
   std::vector<Function> functions;

@@ -77,11 +77,13 @@ uint32_t SharedShadow::openGroup() {
 }
 
 void SharedShadow::race(const Access &access, uint32_t offset, const char *earlier, unsigned warp, unsigned lane) {
-  bool reads = access.mode == SharedAccess::Read || access.mode == SharedAccess::StrongRead || access.mode == SharedAccess::WarpRead;
+  bool reads = access.mode == SharedAccess::Read || access.mode == SharedAccess::StrongRead ||
+               access.mode == SharedAccess::WarpRead;
   std::string detail = std::string(reads ? "reads" : "writes") + " a byte of shared memory that thread " +
                        std::to_string(warp * 32 + lane) + " (warp " + std::to_string(warp) + ", lane " +
                        std::to_string(lane) + ") " + earlier + " without a barrier in between";
-  access.warp.fault(Report::Race, access.instr, access.lane, detail, offset, "shared", access.warp.block->sharedName(offset));
+  access.warp.fault(Report::Race, access.instr, access.lane, detail, offset, "shared",
+                    access.warp.block->sharedName(offset));
 }
 
 // An asynchronous copy counts as a write at the time of its wait.
@@ -144,8 +146,8 @@ void SharedShadow::recordManyReads(Cell &cell, const Access &access) {
 
 void SharedShadow::read(Cell &cell, const Access &access, uint32_t offset) {
   if (!(cell.flags & Defined))
-    access.warp.fault(Report::Uninitialised, access.instr, access.lane, "reads shared memory that was never written", offset,
-                      "shared", access.warp.block->sharedName(offset));
+    access.warp.fault(Report::Uninitialised, access.instr, access.lane, "reads shared memory that was never written",
+                      offset, "shared", access.warp.block->sharedName(offset));
   checkWriter(cell, access, offset, 0);
   if (cell.readEpoch == access.epoch && cell.readWarp == access.warpIndex) {
     cell.readLanes |= access.lanes;
@@ -203,8 +205,9 @@ void SharedShadow::touch(Cell &cell, const Access &access, uint32_t offset, uint
     return read(cell, access, offset);
   case SharedAccess::Atomic:
     if (!(cell.flags & Defined))
-      access.warp.fault(Report::Uninitialised, access.instr, access.lane, "an atomic on shared memory that was never written",
-                        offset, "shared", access.warp.block->sharedName(offset));
+      access.warp.fault(Report::Uninitialised, access.instr, access.lane,
+                        "an atomic on shared memory that was never written", offset, "shared",
+                        access.warp.block->sharedName(offset));
     [[fallthrough]];
   default:
     return write(cell, access, offset, size);
@@ -239,12 +242,23 @@ SharedShadow::Cell *SharedShadow::split(uint32_t word) {
   return bytes[index].data();
 }
 
-void SharedShadow::access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t size, SharedAccess mode,
-                          const uint8_t *data, uint32_t async) {
+void SharedShadow::access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t size,
+                          SharedAccess mode, const uint8_t *data, uint32_t async) {
   bool strong = mode == SharedAccess::StrongRead || mode == SharedAccess::StrongWrite || mode == SharedAccess::Atomic;
   uint32_t lanes = mode == SharedAccess::WarpRead ? warp.live : 1u << lane;
-  Access access{warp, instr, lane, offset, mode, data, async, warp.known[lane].get(), static_cast<uint16_t>(warp.thread(lane)),
-                static_cast<uint16_t>(warp.index), warp.epoch, lanes, strong};
+  Access access{warp,
+                instr,
+                lane,
+                offset,
+                mode,
+                data,
+                async,
+                warp.known[lane].get(),
+                static_cast<uint16_t>(warp.thread(lane)),
+                static_cast<uint16_t>(warp.index),
+                warp.epoch,
+                lanes,
+                strong};
   bool reads = mode == SharedAccess::Read || mode == SharedAccess::StrongRead || mode == SharedAccess::WarpRead;
   for (uint32_t end = offset + size; offset < end;) {
     uint32_t word = offset / 4, upTo = std::min(end, (word + 1) * 4), part = upTo - offset;

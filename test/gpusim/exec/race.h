@@ -1,7 +1,8 @@
 // Happens-before bookkeeping of one block: which accesses to shared memory are ordered, per byte.
 //
-// A warp's epoch counts its releases; an access is labelled (thread, epoch of its warp). Knowledge tells up to which epoch a lane is
-// ordered after the threads of every warp. Barriers join knowledge; shuffles, votes, ldmatrix and mma do not.
+// A warp's epoch counts its releases; an access is labelled (thread, epoch of its warp). Knowledge tells up to which
+// epoch a lane is ordered after the threads of every warp. Barriers join knowledge; shuffles, votes, ldmatrix and mma
+// do not.
 #pragma once
 
 #include <array>
@@ -78,8 +79,8 @@ enum class SharedAccess : uint8_t { Read, Write, StrongRead, StrongWrite, Atomic
 class SharedShadow {
 public:
   void reset(uint32_t bytes);
-  // Checks and records one lane's access to [offset, offset + bytes), which is inside shared memory. `data`: the bytes being
-  // written, to tell harmless equal writes of one warp; may be null. `async`: of AsyncWrite, the copy group.
+  // Checks and records one lane's access to [offset, offset + bytes), which is inside shared memory. `data`: the bytes
+  // being written, to tell harmless equal writes of one warp; may be null. `async`: of AsyncWrite, the copy group.
   void access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t bytes, SharedAccess mode,
               const uint8_t *data = nullptr, uint32_t async = 0);
   // A new group of asynchronous copies; complete(group, epoch) when its issuer has waited for it.

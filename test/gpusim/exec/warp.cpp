@@ -78,15 +78,16 @@ void Warp::growLocal(uint32_t bytes) {
   std::vector<uint8_t> data(size_t(capacity) * 32), defined(size_t(capacity) * 32);
   for (unsigned lane = 0; lane < 32 && localCapacity; ++lane) {
     std::copy_n(local.data() + size_t(lane) * localCapacity, localCapacity, data.data() + size_t(lane) * capacity);
-    std::copy_n(localDefined.data() + size_t(lane) * localCapacity, localCapacity, defined.data() + size_t(lane) * capacity);
+    std::copy_n(localDefined.data() + size_t(lane) * localCapacity, localCapacity,
+                defined.data() + size_t(lane) * capacity);
   }
   local.swap(data);
   localDefined.swap(defined);
   localCapacity = capacity;
 }
 
-// Deepest frame first, so that calls return before the caller goes on; then the smallest program counter. A group that others
-// wait for without end (a spin) makes room for the lanes that ran longest ago.
+// Deepest frame first, so that calls return before the caller goes on; then the smallest program counter. A group that
+// others wait for without end (a spin) makes room for the lanes that ran longest ago.
 bool Warp::pick() {
   repick = false;
   if (!runnable)
@@ -262,8 +263,8 @@ bool Warp::syncArrival(const Instr &instr, uint32_t lanes, const uint64_t *masks
   return false;
 }
 
-// Lanes wait at an .aligned instruction. If others are about to run code that follows it and will not come back to it, they have
-// gone around it: the instruction is in divergent code.
+// Lanes wait at an .aligned instruction. If others are about to run code that follows it and will not come back to it,
+// they have gone around it: the instruction is in divergent code.
 void Warp::checkBypass() {
   const Instr &next = program->code[pc];
   if (next.control != Control::None && next.control != Control::Sync && next.control != Control::Call)
@@ -274,8 +275,8 @@ void Warp::checkBypass() {
     const Reach &reach = block->reach(lanePc[lane]);
     if (reach.follows[pc - reach.begin] && !reach.leadsTo[pc - reach.begin])
       fault(Report::Divergence, program->code[lanePc[lane]], lane,
-            "lane " + std::to_string(__builtin_ctz(active)) + " of the warp went around this .aligned instruction (to PTX line " +
-                std::to_string(next.line) + ")");
+            "lane " + std::to_string(__builtin_ctz(active)) +
+                " of the warp went around this .aligned instruction (to PTX line " + std::to_string(next.line) + ")");
   });
 }
 

@@ -36,8 +36,8 @@ template <class F> inline void forLanes(uint32_t lanes, F &&body) {
 // A context of calls. Lanes that took the same calls share one, whatever the order in which they took them.
 struct Frame {
   uint32_t function;
-  uint32_t parent;   // index of the caller's frame
-  uint32_t callPc;   // the call instruction
+  uint32_t parent; // index of the caller's frame
+  uint32_t callPc; // the call instruction
   uint32_t depth;
   uint32_t registerBase, predicateBase; // in slots
   uint32_t localBase;                   // in bytes
@@ -48,10 +48,10 @@ enum class Wait : uint8_t { None, Barrier, Sync, Aligned };
 
 struct Warp {
   // The running group of lanes: all have this frame and this program counter.
-  uint64_t *registers = nullptr;    // [slot][32]
-  uint32_t *predicates = nullptr;   // [slot], a bit per lane
-  const uint64_t *pool = nullptr;   // [constant][32]
-  uint32_t pc = 0;                  // of the next instruction
+  uint64_t *registers = nullptr;  // [slot][32]
+  uint32_t *predicates = nullptr; // [slot], a bit per lane
+  const uint64_t *pool = nullptr; // [constant][32]
+  uint32_t pc = 0;                // of the next instruction
   uint32_t active = 0;
   uint32_t frame = 0;
   uint32_t localBase = 0;
@@ -76,6 +76,8 @@ struct Warp {
   unsigned leader = 0;
   uint64_t executed = 0;
 
+  uint32_t carry = 0; // the condition code's carry flag, a bit per lane
+
   // Local memory, [lane][localCapacity].
   std::vector<uint8_t> local, localDefined;
   uint32_t localCapacity = 0;
@@ -84,7 +86,8 @@ struct Warp {
   uint32_t epoch = 1;
   std::array<KnowledgeRef, 32> known;
 
-  // Asynchronous copies per lane: groups not yet waited for, oldest first; openGroup is not committed, 0 if there is none.
+  // Asynchronous copies per lane: groups not yet waited for, oldest first; openGroup is not committed, 0 if there is
+  // none.
   std::array<uint32_t, 32> openGroup{};
   std::array<std::vector<uint32_t>, 32> pendingGroups;
 
@@ -102,8 +105,8 @@ struct Warp {
   void start(Block &owner, unsigned warpIndex, uint32_t lanes, uint32_t function);
   // Runs until all lanes wait or have exited, or `quantum` instructions; returns how many it executed.
   template <bool Debug> uint64_t run(uint64_t quantum);
-  bool pick();                   // chooses the group; false if no lane can run
-  void enterFrame(uint32_t to);  // sets the pointers of the group
+  bool pick();                  // chooses the group; false if no lane can run
+  void enterFrame(uint32_t to); // sets the pointers of the group
   uint32_t childFrame(uint32_t function, uint32_t callPc);
   void spill(uint32_t lanes, uint32_t to) { // sets the lanes' program counters
     forLanes(lanes, [&](unsigned lane) { lanePc[lane] = to; });

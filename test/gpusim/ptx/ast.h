@@ -15,12 +15,12 @@ constexpr uint32_t noIndex = ~0u;
 // What a name stands for where it is no register.
 enum class SymbolKind : uint8_t {
   None,
-  Variable, // index in ModuleSyntax::variables (global, const or shared)
-  Local,    // offset in the function's frame of local memory (local variables, .param variables of device functions)
+  Variable,   // index in ModuleSyntax::variables (global, const or shared)
+  Local,      // offset in the function's frame of local memory (local variables, .param variables of device functions)
   EntryParam, // offset in the kernel's parameters
-  Function, // index in ModuleSyntax::functions
-  Label,    // index of an instruction of the function, once resolved
-  Table,    // index in FunctionSyntax::branchTables
+  Function,   // index in ModuleSyntax::functions
+  Label,      // index of an instruction of the function, once resolved
+  Table,      // index in FunctionSyntax::branchTables
   Prototype,
 };
 
@@ -33,12 +33,12 @@ struct Symbol {
 struct Operand {
   enum Kind : uint8_t { Register, Predicate, Immediate, Special, Name, Address, Vector, Pair, List, Sink };
   Kind kind = Sink;
-  bool negated = false;    // !p
-  Type type = Type::None;  // of a register; of a floating-point literal F32 or F64
-  uint32_t slot = 0;       // of a register or predicate
-  uint64_t value = 0;      // of an immediate, or the offset of an address or name
-  std::string name;        // special register (without %), or the name as written
-  Symbol symbol;           // of a name
+  bool negated = false;          // !p
+  Type type = Type::None;        // of a register; of a floating-point literal F32 or F64
+  uint32_t slot = 0;             // of a register or predicate
+  uint64_t value = 0;            // of an immediate, or the offset of an address or name
+  std::string name;              // special register (without %), or the name as written
+  Symbol symbol;                 // of a name
   std::vector<Operand> elements; // of a vector, pair or list; of an address: its base (none: absolute)
 };
 
@@ -84,9 +84,9 @@ struct FunctionSyntax {
   std::vector<Param> params, returns;
   uint32_t paramBytes = 0;
   std::array<uint32_t, 3> maxThreads{}, requiredThreads{};
-  uint32_t frameBytes = 0;   // local variables and .param variables
+  uint32_t frameBytes = 0;                        // local variables and .param variables
   uint32_t registerSlots = 0, predicateSlots = 2; // predicates 0 and 1 are constants: false and true
-  uint32_t registerWords = 0; // declared 32-bit registers
+  uint32_t registerWords = 0;                     // declared 32-bit registers
   std::vector<Instruction> body;
   std::vector<std::vector<uint32_t>> branchTables;
 };

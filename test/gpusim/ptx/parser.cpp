@@ -117,7 +117,8 @@ void Parser::moduleItem() {
   if (accept(';'))
     return;
   bool external = false;
-  while (acceptDirective("visible") || acceptDirective("weak") || acceptDirective("common") || peek().text == "extern") {
+  while (acceptDirective("visible") || acceptDirective("weak") || acceptDirective("common") ||
+         peek().text == "extern") {
     if (peek().kind == Token::Directive && peek().text == "extern") {
       external = true;
       next();
