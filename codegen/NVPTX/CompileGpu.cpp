@@ -12,7 +12,8 @@
 using namespace moray::codegen;
 
 llvm::ArrayRef<const GpuEmitter *> moray::codegen::gpuEmitters() {
-  static const GpuEmitter *const emitters[] = {&gpuPermuteEmitter, &gpuRowEmitter};
+  static const GpuEmitter *const emitters[] = {&gpuGemmEmitter, &gpuGroupedGemmEmitter, &gpuPermuteEmitter,
+                                               &gpuRowEmitter, &gpuRouterEmitter};
   return emitters;
 }
 

@@ -8,7 +8,7 @@
 
 namespace moray::codegen {
 
-extern const GpuEmitter gpuAttentionEmitter, gpuPermuteEmitter;
+extern const GpuEmitter gpuAttentionEmitter, gpuGemmEmitter, gpuGroupedGemmEmitter, gpuPermuteEmitter;
 extern const GpuEmitter gpuProbeEmitter, gpuRouterEmitter, gpuRowEmitter, gpuSamplingEmitter;
 
 /// All GPU emitters.
