@@ -26,12 +26,17 @@ static std::string directoryOf(const std::string &path) {
   return parent.empty() ? "." : parent.str();
 }
 
-void moray::codegen::keepIgnoredSignals() {
+/// Of the whole process, as signals are.
+static void (*interruptFunction)() = nullptr;
+
+void moray::codegen::keepIgnoredSignals(void (*onInterrupt)()) {
+  if (onInterrupt)
+    interruptFunction = onInterrupt;
   const int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGQUIT};
   struct sigaction before[std::size(signals)];
   for (size_t i = 0; i < std::size(signals); ++i)
     sigaction(signals[i], nullptr, &before[i]);
-  llvm::sys::SetInterruptFunction(nullptr); // changes nothing, but makes LLVM install its handlers
+  llvm::sys::SetInterruptFunction(interruptFunction); // makes LLVM install its handlers, too
   for (size_t i = 0; i < std::size(signals); ++i)
     if (before[i].sa_handler == SIG_IGN)
       sigaction(signals[i], &before[i], nullptr);

@@ -13,8 +13,10 @@ namespace moray::codegen {
 
 /// LLVM's first handler of signals replaces what a process does on each of them. Those that are ignored when this is
 /// called (nohup does so) stay ignored; otherwise they would remove the temporary file of a compilation that goes on.
-/// Has an effect only before other code makes LLVM install its handlers.
-void keepIgnoredSignals();
+/// Has an effect only before other code makes LLVM install its handlers. `onInterrupt`, if given, is called at SIGINT,
+/// SIGTERM and SIGHUP once temporary files are removed, in place of the signal's default action; it may do what a
+/// signal handler may.
+void keepIgnoredSignals(void (*onInterrupt)() = nullptr);
 
 class AtomicFile {
 public:

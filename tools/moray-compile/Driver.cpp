@@ -19,6 +19,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
+#include <unistd.h>
 
 using namespace mlir;
 
@@ -315,7 +316,7 @@ int Compilation::run() {
 } // namespace
 
 int compile(const CompileRequest &request) {
-  codegen::keepIgnoredSignals();
+  codegen::keepIgnoredSignals([] { _exit(kExitInterrupted); });
   DialectRegistry registry;
   registerDialects(registry);
   MLIRContext context(registry,

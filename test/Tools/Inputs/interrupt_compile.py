@@ -22,13 +22,15 @@ duration = time.time() - begin
 size = os.path.getsize(artifact)
 interrupted = 0
 # The writing is in the last part, so most attempts are there.
-for part in (0.1, 0.5, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99):
+for index, part in enumerate((0.1, 0.5, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)):
     os.remove(artifact) if os.path.exists(artifact) else None
     process = subprocess.Popen(["moray-compile", checkpoint, "-o", artifact, "-q"], preexec_fn=heedSigint)
     time.sleep(part * duration)
-    process.send_signal(signal.SIGINT)
+    process.send_signal((signal.SIGINT, signal.SIGTERM)[index % 2])
     process.wait(60)
     interrupted += process.returncode != 0
+    if process.returncode not in (0, 130):
+        sys.exit("interrupted: status %d, expected 130" % process.returncode)
     left = os.listdir(folder)
     if left not in ([], ["m.moray"]) or (left and os.path.getsize(artifact) != size) or (process.returncode == 0) != bool(left):
         sys.exit("interrupted after %d %%: status %d, left behind: %s" % (100 * part, process.returncode, left))
