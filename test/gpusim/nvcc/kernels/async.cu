@@ -57,7 +57,7 @@ extern "C" __global__ void copy_own(const uint4 *in, uint4 *out) {
   int t = threadIdx.x;
   __pipeline_memcpy_async(&buffer[0][t], in + t, 16);
   __pipeline_commit();
-  __pipeline_memcpy_async(&buffer[1][t], in + 32 + t, 16, 12); // the last word becomes zero
+  __pipeline_memcpy_async(&buffer[1][t], in + 32 + t, 16, 4); // the last word becomes zero
   __pipeline_commit();
   __pipeline_wait_prior(1);
   uint4 first = buffer[0][t];
