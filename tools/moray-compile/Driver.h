@@ -11,7 +11,7 @@ namespace moray::tools {
 /// One target of the artifact.
 struct TargetRequest {
   const codegen::GpuTarget *gpu = nullptr; // null: the CPU
-  std::optional<lm::Mode> mode;            // none: what suits the checkpoint and the machine (README.md)
+  std::optional<lm::Mode> mode;            // none: what suits the checkpoint and the machine (tools/README.md)
 
   std::string name() const;
 };
