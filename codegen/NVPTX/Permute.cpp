@@ -47,7 +47,8 @@ void PermuteEmitter::forPairs(ValueRange init, Values &results,
 
 /// How many threads before this one have `condition`, and how many of the block.
 std::pair<Value, Value> PermuteEmitter::rankInBlock(Value condition) {
-  auto [rank, inWarp] = g.rankAmongLanes(condition);
+  Value rank, inWarp;
+  std::tie(rank, inWarp) = g.rankAmongLanes(condition);
   g.ifThen(g.eq(g.lane(), 0), [&] { g.store(inWarp, warpCount(g.warp())); });
   g.barrier();
   Value before = rank, total = g.c32(0);
@@ -94,7 +95,8 @@ void PermuteEmitter::emit() {
 
   forPairs(ValueRange{firstSlot}, placed, [&](Value pair, Value id, ValueRange next) {
     Value mine = g.eq(id, expert);
-    auto [rank, total] = rankInBlock(mine);
+    Value rank, total;
+    std::tie(rank, total) = rankInBlock(mine);
     g.ifThen(mine, [&] { place(pair, g.add(next[0], rank)); });
     return Values{g.add(next[0], total)};
   });

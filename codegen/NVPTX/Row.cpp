@@ -10,6 +10,7 @@
 #include "codegen/NVPTX/Emitters.h"
 #include "codegen/NVPTX/GpuBuilder.h"
 #include "codegen/NVPTX/RowLayout.h"
+#include "codegen/NVPTX/RowPieces.h"
 #include "kernel_abi.h"
 #include <numeric>
 
@@ -19,7 +20,6 @@ using Values = GpuBuilder::Values;
 
 namespace {
 
-constexpr unsigned kPerLane = kRowGroup / GpuBuilder::kWarp;
 constexpr unsigned kLoadsInFlight = 4; // vector loads of a lane that are issued before the first is needed
 
 class RowEmitter {
@@ -56,10 +56,10 @@ private:
   void findBases();
   void findCombines();
 
-  Value load(const RowMemory &memory, Value address, const Piece &piece);
-  void store(const RowMemory &memory, Value value, const Piece &piece);
-  void storeAt(DType type, Value value, Value address, unsigned alignment, const Piece &piece);
-  Value inGroup(const Piece &piece, unsigned offset);
+  LaneMemory memory(const RowMemory &memory, Value address, const Piece &piece);
+  void store(const RowMemory &m, Value value, const Piece &piece) {
+    storeFour(g, value, memory(m, address(m, piece.element), piece));
+  }
 
   void emit(const RowLoop &loop);
   void emit(const RowRope &rope);
@@ -154,53 +154,9 @@ void RowEmitter::findCombines() {
   }
 }
 
-//===----------------------------------------------------------------------===//
-// Four neighbours
-//===----------------------------------------------------------------------===//
-
-/// Whether element `offset` of the lane's four exists (i1).
-Value RowEmitter::inGroup(const Piece &piece, unsigned offset) {
-  return g.ult(firstOfLane, int64_t(piece.count) - int64_t(offset));
-}
-
-/// The lane's elements as f32; those beyond the row are zero and not touched.
-Value RowEmitter::load(const RowMemory &m, Value from, const Piece &piece) {
-  Type stored = m.type == DType::BF16 ? g.i16 : g.f32;
-  unsigned bytes = unsigned(byteWidth(m.type)), alignment = alignmentOf(m, kPerLane * bytes);
-  auto four = g.vec(kPerLane, stored);
-  bool shared = m.base == RowMemory::Shared; // weights
-  auto whole = [&] { return shared ? g.loadInvariant(four, from, alignment) : g.load(four, from, alignment); };
-  Value bits;
-  if (piece.count == kRowGroup) {
-    bits = whole();
-  } else {
-    Value zero = stored == g.f32 ? g.constF(four, 0) : g.constI(four, 0);
-    if (piece.count % kPerLane == 0) {
-      bits = g.ifElse(inGroup(piece, 0), TypeRange(four), [&] { return Values{whole()}; }, [&] { return Values{zero}; })[0];
-    } else {
-      bits = zero;
-      for (unsigned e = 0; e < kPerLane && e < piece.count; ++e)
-        bits = g.ifElse(
-            inGroup(piece, e), TypeRange(four),
-            [&] { return Values{g.insert(g.load(stored, g.at(from, int64_t(e * bytes))), bits, e)}; },
-            [&] { return Values{bits}; })[0];
-    }
-  }
-  return m.type == DType::BF16 ? g.widenBf16(bits) : bits;
-}
-
-/// Stores the lane's elements that exist: f32 rounded to `type`, or codes as they are.
-void RowEmitter::storeAt(DType type, Value value, Value to, unsigned alignment, const Piece &piece) {
-  Value bits = type == DType::BF16 ? g.roundToBf16(value) : value;
-  if (piece.count == kRowGroup)
-    return g.store(bits, to, alignment);
-  if (piece.count % kPerLane == 0)
-    return g.ifThen(inGroup(piece, 0), [&] { g.store(bits, to, alignment); });
-  for (unsigned e = 0; e < kPerLane && e < piece.count; ++e)
-    g.ifThen(inGroup(piece, e), [&] { g.store(g.extract(bits, e), g.at(to, int64_t(e * byteWidth(type)))); });
-}
-void RowEmitter::store(const RowMemory &m, Value value, const Piece &piece) {
-  storeAt(m.type, value, address(m, piece.element), alignmentOf(m, kPerLane * byteWidth(m.type)), piece);
+/// A lane's elements of a row memory; `at` is the address of the first.
+LaneMemory RowEmitter::memory(const RowMemory &m, Value at, const Piece &piece) {
+  return {m.type, at, alignmentOf(m, kPerLane * byteWidth(m.type)), piece.count, m.base == RowMemory::Shared};
 }
 
 //===----------------------------------------------------------------------===//
@@ -211,7 +167,7 @@ Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &do
   const RowNode &n = loop.nodes[index];
   switch (n.kind) {
   case RowNode::Load:
-    return rounded(load(n.memory, address(n.memory, piece.element), piece), n.round);
+    return rounded(loadFour(g, memory(n.memory, address(n.memory, piece.element), piece)), n.round);
   case RowNode::Round:
     return g.quantiseBf16(done[n.a]);
   case RowNode::Add:
@@ -227,7 +183,7 @@ Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &do
   Value offset = g.mul(piece.element, int64_t(byteWidth(n.memory.type)));
   Values sources;
   for (Value source : rows.rows)
-    sources.push_back(load(n.memory, g.at(source, offset), piece));
+    sources.push_back(loadFour(g, memory(n.memory, g.at(source, offset), piece)));
   Value sum = g.f(0.0f, kPerLane);
   for (auto [x, gate] : llvm::zip(sources, rows.gates))
     sum = g.addf(sum, g.mulf(g.splat(gate, kPerLane), x));
@@ -262,9 +218,9 @@ void RowEmitter::emitGroups(const RowLoop &loop, ArrayRef<Piece> pieces) {
       store(s.to, done[s.node], piece);
     for (auto [i, r] : llvm::enumerate(loop.reductions)) {
       StagedNode staged = stagedNode(loop, i, layout.staging);
+      Value to = g.at(g.at(blockMemory, g.shl(piece.element, 2)), int64_t(staged.byte));
       if (staged.ownStore)
-        storeAt(DType::F32, done[r.node], g.at(g.at(blockMemory, g.shl(piece.element, 2)), int64_t(staged.byte)), 16,
-                piece);
+        storeFour(g, done[r.node], {DType::F32, to, 16, piece.count});
     }
     for (const RowQuantise &q : loop.quantises)
       emitQuantise(q, done[q.node], piece);
@@ -345,9 +301,7 @@ void RowEmitter::emitReductions(const RowLoop &loop) {
     Values p;
     for (int64_t j = 0; j < 4; ++j)
       p.push_back(g.load(g.f32, g.at(g.at(partials[i], g.shl(lane, 2)), 128 * j)));
-    Value sum = g.addf(g.addf(p[0], p[2]), g.addf(p[1], p[3]));
-    for (unsigned step = 16; step; step /= 2)
-      sum = g.addf(sum, g.shuffleXor(sum, step));
+    Value sum = sumStrided(g, p);
     g.faultIf(g.andi(g.eq(g.thread(), 0), g.isNotFinite(sum)));
     Value mean = g.divf(sum, g.f(float(loop.width)));
     scalars[r.scalar] = g.divf(g.f(1.0f), g.sqrt(g.addf(mean, g.f(r.eps))));
@@ -453,9 +407,10 @@ void RowEmitter::emitRow(Value theRow) {
   lane = g.zext(g.lane(), g.i64), warp = g.zext(g.warp(), g.i64);
   firstOfLane = g.mul(lane, int64_t(kPerLane));
   if (layout.bytes)
-    blockMemory = layout.inShared ? g.dynamicShared()
-                                  : g.at(g.scratch(), g.add(g.mul(g.task(), int64_t(layout.bytes)),
-                                                            int64_t(MORAY_GPU_COUNTER_BYTES)));
+    blockMemory =
+        layout.inShared
+            ? g.dynamicShared()
+            : g.at(g.scratch(), g.add(g.mul(g.task(), int64_t(layout.bytes)), int64_t(MORAY_GPU_COUNTER_BYTES)));
   scalars.assign(program.scalars, Value());
   findBases();
   findCombines();

@@ -4,22 +4,19 @@
 #ifndef MORAY_CODEGEN_NVPTX_ROWLAYOUT_H
 #define MORAY_CODEGEN_NVPTX_ROWLAYOUT_H
 
+#include "codegen/NVPTX/RowPieces.h"
 #include "codegen/RowProgram.h"
 #include "codegen/Target.h"
 
 namespace moray::codegen {
 
-/// Elements that a warp takes at once, which is also the number of partial sums of a row reduction (element i belongs to
-/// partial i mod 128) and a group of the quantiser.
-constexpr uint64_t kRowGroup = 128;
-
-/// A block works on one row. Its memory holds the program's scratch elements from byte 0, then the values that reductions
-/// read, all f32.
+/// A block works on one row. Its memory holds the program's scratch elements from byte 0, then the values that
+/// reductions read, all f32.
 struct RowLayout {
-  unsigned threads = 128;  // at least one for each partial sum
-  uint64_t staging = 0;    // first byte of the values to reduce
-  uint64_t bytes = 0;      // of the block's memory
-  bool inShared = true;    // else in the launch's scratch memory, one piece for each row
+  unsigned threads = 128; // at least one for each partial sum
+  uint64_t staging = 0;   // first byte of the values to reduce
+  uint64_t bytes = 0;     // of the block's memory
+  bool inShared = true;   // else in the launch's scratch memory, one piece for each row
 
   RowLayout(const RowProgram &program, const GpuTarget &target);
 };
