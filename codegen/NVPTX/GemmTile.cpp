@@ -147,18 +147,31 @@ void GpuGemmTiled::promoteBlock(ArrayRef<Values> partials, Values &totals, Value
 /// Two units: waits for each, starts the copy of the one that takes the slot left before it, multiplies.
 GpuGemmTiled::Values GpuGemmTiled::multiplyBlock(Value block, ValueRange before, Value &slot) {
   int64_t units = int64_t(spec.blocks()) * 2, stages = tile.stages, ringBytes = stages * stageBytes;
-  SmallVector<Values> partials(mTiles * nTiles, Values(4, g.f(0)));
-  for (unsigned half = 0; half < 2; ++half) {
+  Values state(mTiles * nTiles * 4, g.f(0));
+  state.push_back(slot);
+  state = g.forLoop(0, g.c64(2), 1, state, [&](Value half, ValueRange values) {
+    Value current = values.back();
+    SmallVector<Values> partials;
+    for (unsigned i = 0; i < mTiles * nTiles; ++i)
+      partials.emplace_back(values.slice(i * 4, 4));
     g.waitAsync(tile.stages - 2);
     g.barrier();
-    Value next = g.add(g.shl(block, 1), half + stages - 1);
-    Value previous = g.select(g.eq(slot, 0), g.c64(ringBytes - stageBytes), g.sub(slot, stageBytes));
+    Value next = g.add(g.add(g.shl(block, 1), half), stages - 1);
+    Value previous = g.select(g.eq(current, 0), g.c64(ringBytes - stageBytes), g.sub(current, stageBytes));
     g.ifThen(g.ult(next, units), [&] { startUnit(next, g.at(ring, previous)); });
     g.commitAsync();
-    multiplyUnit(g.at(ring, slot), partials);
-    Value after = g.add(slot, stageBytes);
-    slot = g.select(g.eq(after, ringBytes), g.c64(0), after);
-  }
+    multiplyUnit(g.at(ring, current), partials);
+    Value after = g.add(current, stageBytes);
+    Values result;
+    for (const Values &p : partials)
+      result.append(p);
+    result.push_back(g.select(g.eq(after, ringBytes), g.c64(0), after));
+    return result;
+  });
+  slot = state.pop_back_val();
+  SmallVector<Values> partials;
+  for (unsigned i = 0; i < mTiles * nTiles; ++i)
+    partials.emplace_back(ValueRange(state).slice(i * 4, 4));
   Values totals(before.begin(), before.end());
   promoteBlock(partials, totals, block);
   return totals;

@@ -47,6 +47,8 @@ public:
   uint32_t run(const KernelRunner &runner) { return run(runner, symbolsOf(rows)); }
   uint32_t run(const KernelRunner &runner, const SymbolValues &symbols,
                const KernelRunner::Options &options = KernelRunner::Options());
+  /// The operands in the order of the spec; the last one is the result.
+  std::vector<const Buffer *> operands() const { return {&x, &xScales, &w, &wScales, &bias, &offsets, &gather, &out}; }
   std::vector<float> result() const;
   double rowError(uint64_t row) const;
   double worstError() const;
