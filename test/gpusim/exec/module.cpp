@@ -50,7 +50,7 @@ void placeVariables(Program &program, GlobalMemory &memory) {
     // Variables without an initial value are zeros.
     HostRange range = memory.resolve(program.addresses[i], variable.size);
     std::memset(range.bytes, 0, variable.size);
-    std::memcpy(range.bytes, variable.bytes.data(), std::min<uint64_t>(variable.size, variable.bytes.size()));
+    std::copy_n(variable.bytes.data(), std::min<uint64_t>(variable.size, variable.bytes.size()), range.bytes);
     std::memset(range.defined, 1, variable.size);
     for (const ptx::Variable::Fixup &fixup : variable.fixups) {
       bool isVariable = fixup.target.kind == ptx::SymbolKind::Variable;
