@@ -13,7 +13,8 @@ using namespace moray::codegen;
 
 llvm::ArrayRef<const GpuEmitter *> moray::codegen::gpuEmitters() {
   static const GpuEmitter *const emitters[] = {&gpuGemmEmitter, &gpuGroupedGemmEmitter, &gpuPermuteEmitter,
-                                               &gpuRowEmitter, &gpuRouterEmitter};
+                                               &gpuRowEmitter, &gpuRouterEmitter, &gpuSamplingEmitter,
+                                               &gpuProbeEmitter};
   return emitters;
 }
 

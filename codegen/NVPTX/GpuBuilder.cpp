@@ -95,16 +95,24 @@ void GpuBuilder::fenceDevice() { intrinsic("llvm.nvvm.membar.gl", {}, {}); }
 // Across the warp
 //===----------------------------------------------------------------------===//
 
-static Value shuffle(GpuBuilder &g, const char *kind, Value value, Value lane) {
+static Value shuffle(GpuBuilder &g, const char *kind, Value value, Value lane, unsigned clamp = 31) {
+  if (value.getType() == g.i64) {
+    Value low = shuffle(g, kind, g.trunc(value, g.i32), lane, clamp);
+    Value high = shuffle(g, kind, g.trunc(g.shrl(value, 32), g.i32), lane, clamp);
+    return g.ori(g.zext(low, g.i64), g.shl(g.zext(high, g.i64), 32));
+  }
   bool isFloat = isa<FloatType>(value.getType());
   return g.intrinsic((Twine("llvm.nvvm.shfl.sync.") + kind + (isFloat ? ".f32" : ".i32")).str(), value.getType(),
-                     {g.c32(-1), value, lane, g.c32(31)});
+                     {g.c32(-1), value, lane, g.c32(clamp)});
 }
 GpuBuilder::Value GpuBuilder::shuffleXor(Value value, unsigned mask) {
   return shuffle(*this, "bfly", value, c32(mask));
 }
 GpuBuilder::Value GpuBuilder::shuffleDown(Value value, unsigned delta) {
   return shuffle(*this, "down", value, c32(delta));
+}
+GpuBuilder::Value GpuBuilder::shuffleUp(Value value, unsigned delta) {
+  return shuffle(*this, "up", value, c32(delta), 0);
 }
 GpuBuilder::Value GpuBuilder::broadcastLane(Value value, Value lane) { return shuffle(*this, "idx", value, lane); }
 GpuBuilder::Value GpuBuilder::anyLane(Value condition) {
@@ -123,6 +131,10 @@ std::pair<Value, Value> GpuBuilder::rankAmongLanes(Value condition) {
   Value votes = ballot(condition), lower = intrinsic("llvm.nvvm.read.ptx.sreg.lanemask.lt", i32, {});
   auto count = [&](Value mask) { return LLVM::CtPopOp::create(b, loc, i32, mask).getResult(); };
   return {count(andi(votes, lower)), count(votes)};
+}
+
+GpuBuilder::Value GpuBuilder::trailingZeros(Value value) {
+  return LLVM::CountTrailingZerosOp::create(b, loc, i32, value, /*isZeroPoison=*/false);
 }
 
 //===----------------------------------------------------------------------===//

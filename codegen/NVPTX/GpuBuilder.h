@@ -51,16 +51,19 @@ public:
   void fenceDevice();
 
   // ---- across the warp; all 32 lanes take part ----
-  Value shuffleXor(Value value, unsigned laneMask); // i32 or f32
-  Value shuffleDown(Value value, unsigned delta);
-  Value broadcastLane(Value value, Value lane); // from lane (i32)
-  Value anyLane(Value condition);               // i1
-  Value ballot(Value condition);                // i32
+  Value shuffleXor(Value value, unsigned laneMask); // i32, i64 or f32
+  Value shuffleDown(Value value, unsigned delta);   // from lane + delta; the last lanes keep their own
+  Value shuffleUp(Value value, unsigned delta);     // from lane - delta; the first lanes keep their own
+  Value broadcastLane(Value value, Value lane);     // from lane (i32)
+  Value anyLane(Value condition);                   // i1
+  Value ballot(Value condition);                    // i32
   /// Largest unsigned i32 of the warp, and the sum of i32s, in every lane.
   Value maxLanes(Value value);
   Value sumLanes(Value value);
   /// How many lower lanes have `condition`, and how many of all (i32).
   std::pair<Value, Value> rankAmongLanes(Value condition);
+  /// Number of zeros below the lowest one of an i32; 32 for 0.
+  Value trailingZeros(Value value);
 
   // ---- memory ----
   /// Loads what no thread of the launch writes: may use the read-only cache.
