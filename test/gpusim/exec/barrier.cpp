@@ -124,8 +124,9 @@ void decodeBarrier(Decoder &decoder) {
 void Block::completeBarrier(unsigned id) {
   Barrier done = std::move(barriers[id]);
   barriers[id] = Barrier{};
+  // Threads that have exited count as arrived where all threads are expected; a count expects threads that come.
   for (const Warp &warp : warps)
-    if (!warp.live)
+    if (!warp.live && !done.expected)
       done.join.exited(warp);
   KnowledgeRef known = done.join.finish();
   for (const Barrier::Waiter &waiter : done.waiters) {

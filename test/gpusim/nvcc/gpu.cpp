@@ -49,11 +49,24 @@ Gpu::Gpu() {
     result = table.ctxSetCurrent(context);
   if (result != kSuccess)
     die("no CUDA context: " + describe(result));
-  int major = 0, minor = 0;
-  table.deviceGetAttribute(&major, kComputeMajor, device);
-  table.deviceGetAttribute(&minor, kComputeMinor, device);
-  capability = 10 * major + minor;
+  reportCount = reinterpret_cast<size_t (*)()>(dlsym(library, "moray_gpusim_report_count"));
 }
+
+size_t Gpu::close() {
+  for (auto &[name, module] : modules)
+    table.moduleUnload(module);
+  modules.clear();
+  table.primaryCtxRelease(0);
+  return reportCount ? reportCount() : 0;
+}
+
+namespace {
+/// The kernels of this folder are clean: nothing may be reported, and nothing may be left behind.
+struct NoReports : testing::Environment {
+  void TearDown() override { EXPECT_EQ(Gpu::get().close(), 0u) << "reports of the simulator, see above"; }
+};
+[[maybe_unused]] testing::Environment *const noReports = testing::AddGlobalTestEnvironment(new NoReports);
+} // namespace
 
 std::string Gpu::describe(Result result) const {
   const char *name = nullptr, *text = nullptr;

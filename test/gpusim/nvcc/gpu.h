@@ -24,17 +24,17 @@ class Gpu {
 public:
   static Gpu &get();
   const moray::rt::cuda::DriverTable &driver() const { return table; }
-  /// Compute capability times ten.
-  int sm() const { return capability; }
   /// A loaded module of kernels/NAME.ptx; loaded once, with its text.
   moray::rt::cuda::Module module(const std::string &name);
   /// Name and explanation of a driver result.
   std::string describe(moray::rt::cuda::Result result) const;
+  /// Unloads everything and releases the context; returns how many findings the simulator has reported, leaks included.
+  size_t close();
 
 private:
   Gpu();
   moray::rt::cuda::DriverTable table = {};
-  int capability = 0;
+  size_t (*reportCount)() = nullptr; // the simulator's alone
   std::vector<std::pair<std::string, moray::rt::cuda::Module>> modules;
 };
 
