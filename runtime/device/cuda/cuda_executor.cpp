@@ -109,8 +109,7 @@ Status CudaExecutor::prepareProfile(bool flush) {
 
 CudaExecutor::~CudaExecutor() {
   // Failures mean that the context is lost, with all that belongs to it.
-  if (!driver || !driver->enter().ok())
-    return;
+  const Status ignored = driver->enter();
   if (stream)
     (*driver)->streamSynchronize(stream);
   for (const Bucket &bucket : buckets)

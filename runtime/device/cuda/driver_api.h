@@ -68,7 +68,6 @@ enum : Result {
 
 // CUdevice_attribute.
 enum DeviceAttribute : int {
-  kMultiprocessorCount = 16,
   kL2CacheBytes = 38,
   kComputeMajor = 75,
   kComputeMinor = 76,
@@ -78,14 +77,11 @@ enum DeviceAttribute : int {
 // CUfunction_attribute.
 enum FunctionAttribute : int {
   kMaxThreadsPerBlock = 0,
-  kStaticSharedBytes = 1,
-  kLocalBytes = 3,
-  kRegisters = 4,
   kMaxDynamicSharedBytes = 8,
 };
 
 // CUjit_option.
-enum JitOption : int { kInfoLogBuffer = 3, kInfoLogBytes = 4, kErrorLogBuffer = 5, kErrorLogBytes = 6 };
+enum JitOption : int { kErrorLogBuffer = 5, kErrorLogBytes = 6 };
 
 enum : unsigned {
   kStreamNonBlocking = 1,  // CU_STREAM_NON_BLOCKING

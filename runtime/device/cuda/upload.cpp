@@ -38,15 +38,16 @@ private:
   void *staging[2] = {};
   Event copied[2] = {};
   int turn = 0;
+  bool finished = false;
   Address windowStart = 0; // what staging[turn] holds
   uint64_t windowBytes = 0;
 };
 
 Uploader::~Uploader() {
-  if (stream) {
-    driver->streamSynchronize(stream);
+  if (stream && !finished)
+    driver->streamSynchronize(stream); // the device may still read the buffers
+  if (stream)
     driver->streamDestroy(stream);
-  }
   for (int i = 0; i < 2; ++i) {
     if (copied[i])
       driver->eventDestroy(copied[i]);
@@ -125,7 +126,9 @@ void Uploader::fill(const RandomTensor &tensor, uint64_t begin, uint64_t bytes, 
 
 Status Uploader::finish() {
   MORAY_TRY(flush());
-  return driver.check(driver->streamSynchronize(stream), "uploading weights");
+  MORAY_TRY(driver.check(driver->streamSynchronize(stream), "uploading weights"));
+  finished = true;
+  return {};
 }
 
 } // namespace

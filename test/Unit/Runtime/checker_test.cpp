@@ -1,5 +1,6 @@
 // The semantic checker: one wrong field at a time, each with its code. The hashes always fit.
 #include "runtime_test.h"
+#include <cstring>
 #include <functional>
 
 using namespace moray::test;
@@ -191,6 +192,117 @@ TEST(Checker, KernelsAndImages) {
       {"E4018", "offset 64", [](ToyArtifact &t) { t.metadata.images[0]->offset = 64; }},
       {"E4018", "size 0", [](ToyArtifact &t) { t.metadata.images[0]->size = 0; }},
       {"E4018", "hash", [](ToyArtifact &t) { t.metadata.images[1]->hash ^= 1; }},
+  });
+}
+
+TEST(Checker, GpuKernels) {
+  auto variant = [](std::function<void(VariantT &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addCudaTarget();
+      change(*t.target(1).kernels[2]->variants[0]);
+    };
+  };
+  auto stage = [&](std::function<void(ToyArtifact &, StageT &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addCudaTarget();
+      change(t, *t.target(1).kernels[2]->variants[0]->stages[1]);
+    };
+  };
+  const ExprOp huge(ExprOpKind::Const, uint64_t{1} << 31);
+  expectAll({
+      {"E4017", "an image of kind X86 in a target for Cuda", variant([](VariantT &v) { v.image = 0; })},
+      {"E4017", "an image of kind Ptx in a target for Cpu",
+       [](ToyArtifact &t) {
+         t.addCudaTarget();
+         t.target().kernels[0]->variants[0]->image = 2;
+       }},
+      {"E4017", "two variants of kind Ptx",
+       [](ToyArtifact &t) {
+         t.addCudaTarget();
+         auto &variants = t.target(1).kernels[2]->variants;
+         variants.push_back(std::make_unique<VariantT>(*variants[0]));
+       }},
+      {"E4017", "0 stages", variant([](VariantT &v) { v.stages.clear(); })},
+      {"E4017", "65 stages", variant([](VariantT &v) {
+         while (v.stages.size() < 65)
+           v.stages.push_back(std::make_unique<StageT>(*v.stages[0]));
+       })},
+      {"E4017", "1 operators of a task count", variant([](VariantT &v) { v.tasks = {ExprOp(ExprOpKind::Const, 1)}; })},
+      {"E4017", "4104 bytes of parameters",
+       [](ToyArtifact &t) {
+         t.addCudaTarget();
+         t.target(1).kernels[2]->operand_count = 504;
+       }},
+      {"E4012", "scratch", variant([](VariantT &v) { v.scratch_bytes.clear(); })},
+      {"E4011", "entry of stage 1", stage([](ToyArtifact &, StageT &s) { s.entry.reset(); })},
+      {"E4017", "no name of at most", stage([](ToyArtifact &t, StageT &s) { s.entry = t.name("toy attend"); })},
+      {"E4017", "no name of at most", stage([](ToyArtifact &t, StageT &s) { s.entry = t.name("1toy"); })},
+      {"E4017", "no name of at most",
+       stage([](ToyArtifact &t, StageT &s) { s.entry = t.name(std::string(256, 'a')); })},
+      {"E4017", "no '.entry toy_atten'", stage([](ToyArtifact &t, StageT &s) { s.entry = t.name("toy_atten"); })},
+      {"E4017", "no '.entry toy_attendant'",
+       stage([](ToyArtifact &t, StageT &s) { s.entry = t.name("toy_attendant"); })},
+      {"E4017", "0 threads", stage([](ToyArtifact &, StageT &s) { s.threads = 0; })},
+      {"E4017", "48 threads", stage([](ToyArtifact &, StageT &s) { s.threads = 48; })},
+      {"E4017", "1056 threads", stage([](ToyArtifact &, StageT &s) { s.threads = 1056; })},
+      {"E4017", "232449 bytes of shared memory",
+       stage([](ToyArtifact &, StageT &s) { s.static_shared = 1, s.dynamic_shared = 227 << 10; })},
+      {"E4017", "4294967297 bytes of shared memory",
+       stage([](ToyArtifact &, StageT &s) { s.static_shared = ~0u, s.dynamic_shared = 2; })},
+      {"E4017", "256 registers", stage([](ToyArtifact &, StageT &s) { s.registers = 256; })},
+      {"E4012", "the grid of kernel 2", stage([](ToyArtifact &, StageT &s) { s.grid.clear(); })},
+      {"E4017", "a grid of 2147483648 blocks", stage([&](ToyArtifact &, StageT &s) { s.grid = {huge}; })},
+  });
+}
+
+TEST(Checker, GpuImages) {
+  auto image = [](std::function<void(ToyArtifact &, std::string &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addCudaTarget();
+      const ImageT &ptx = *t.metadata.images[2];
+      std::string text(reinterpret_cast<const char *>(t.code.data()) + ptx.offset, ptx.size);
+      change(t, text);
+      t.setImage(2, text);
+    };
+  };
+  auto replaced = [&](const char *from, const char *to) {
+    return image([=](ToyArtifact &, std::string &text) { text.replace(text.find(from), strlen(from), to); });
+  };
+  auto cubin = [](std::function<void(ToyArtifact &, std::string &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addCudaTarget();
+      t.addCubin(1, 80);
+      const ImageT &elf = *t.metadata.images[3];
+      std::string bytes(reinterpret_cast<const char *>(t.code.data()) + elf.offset, elf.size);
+      change(t, bytes);
+      t.setImage(3, bytes);
+    };
+  };
+  expectAll({
+      {"E4018", "does not end with its only zero", image([](ToyArtifact &, std::string &text) { text.pop_back(); })},
+      {"E4018", "does not end with its only zero", image([](ToyArtifact &, std::string &text) { text[500] = 0; })},
+      {"E4018", "does not end with its only zero", image([](ToyArtifact &, std::string &text) { text += '\0'; })},
+      {"E4018", "PTX of version 70 for sm_80, expected version 71",
+       image([](ToyArtifact &t, std::string &) { t.metadata.images[2]->ptx_version = 71; })},
+      {"E4018", "expected version 70 for sm_89",
+       image([](ToyArtifact &t, std::string &) { t.metadata.images[2]->sm = 89; })},
+      {"E4018", "PTX of version 0 for sm_80", replaced(".version", ".Version")},
+      {"E4018", "PTX of version 70 for sm_0", replaced(".target sm_80", ".target tm_80")},
+      {"E4018", "PTX of version 0 for sm_0",
+       image([](ToyArtifact &, std::string &text) { text = std::string(1, '\0'); })},
+      // Cut behind the first kernel, with a new zero and fitting hashes.
+      {"E4017", "its PTX has no '.entry", image([](ToyArtifact &, std::string &text) {
+         text.resize(text.find(".entry toy_append"));
+         text += '\0';
+       })},
+      {"E4018", "no cubin: 63 bytes", cubin([](ToyArtifact &, std::string &bytes) { bytes.resize(63); })},
+      {"E4018", "no cubin", cubin([](ToyArtifact &, std::string &bytes) { bytes[1] = 'e'; })},
+      {"E4018", "machine 62", cubin([](ToyArtifact &, std::string &bytes) { bytes[18] = 62; })},
+      {"E4018", "headers at 0 and 1099511627776", cubin([](ToyArtifact &, std::string &bytes) { bytes[45] = 1; })},
+      {"E4018", "that lie outside", cubin([](ToyArtifact &, std::string &bytes) { bytes[58] = 64, bytes[60] = 3; })},
+      {"E4018", "that lie outside", cubin([](ToyArtifact &, std::string &bytes) { bytes[54] = 56, bytes[56] = 3; })},
+      {"E4018", "cubin for sm_1000", cubin([](ToyArtifact &t, std::string &) { t.metadata.images[3]->sm = 1000; })},
+      {"E4018", "offset 4", image([](ToyArtifact &t, std::string &) { t.metadata.images[0]->offset = 4; })},
   });
 }
 

@@ -33,14 +33,18 @@ bool exercise(const TempFile &file, const std::vector<uint8_t> &bytes) {
   for (size_t i = 0; i < moray_model_weight_count(model); ++i)
     moray_status_free(moray_model_query_weight(model, i, &weight));
   moray_status_free(moray_model_verify_weights(model));
-  moray_engine_options options = engineOptions();
-  options.context = 0;
-  moray_memory_plan plan;
-  moray_status_free(moray_model_query_memory(model, &options, &plan));
-  // Binding resolves every operand; an engine that runs nothing executes no code of the file.
-  if (plan.total < (64u << 20)) {
+  for (const char *device : {"cpu", "cuda"}) {
+    moray_engine_options options = engineOptions();
+    options.context = 0;
+    options.device = device;
+    options.cuda_library = MORAY_FAKE_CUDA;
+    moray_memory_plan plan = {};
+    moray_status *refused = moray_model_query_memory(model, &options, &plan);
     moray_engine *engine = nullptr;
-    moray_status_free(moray_engine_create(model, &options, &engine));
+    // Binding resolves every operand; an engine that runs nothing executes no code of the file.
+    if (!refused && plan.total < (64u << 20))
+      moray_status_free(moray_engine_create(model, &options, &engine));
+    moray_status_free(refused);
     moray_engine_destroy(engine);
   }
   moray_model_unload(model);
@@ -88,7 +92,10 @@ TEST(Mutation, RepairedBitFlips) {
 }
 
 TEST(Mutation, RepairedWords) {
-  const std::vector<uint8_t> good = ToyArtifact().serialize();
+  ToyArtifact toy;
+  toy.addCudaTarget();
+  toy.addCubin(1, 80);
+  const std::vector<uint8_t> good = toy.serialize();
   const TempFile file(good);
   const moray_section metadata = preambleOf(good).sections[MORAY_SECTION_METADATA];
   std::mt19937 random(20);

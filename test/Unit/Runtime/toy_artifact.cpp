@@ -193,6 +193,38 @@ void addPrograms(ToyArtifact &toy) {
                   launch(Score, {input(InputId::Logits), input(InputId::Targets), input(InputId::LogProbs)})));
 }
 
+std::vector<ExprOp> perThread(SymbolId id, uint64_t threads) {
+  return {symbol(id), constant(threads), operation(ExprOpKind::CeilDiv)};
+}
+
+struct StageSource {
+  const char *entry;
+  std::vector<ExprOp> grid;
+  uint32_t threads, dynamicShared;
+};
+
+// The stages of each kernel, in the order of ToyKernel.
+std::vector<std::vector<StageSource>> stageSources() {
+  return {
+      {{"toy_embed", perThread(SymbolId::Rows, 32), 32, 0}},
+      {{"toy_append", perThread(SymbolId::Rows, 64), 64, 0}},
+      {{"toy_attend_sum", {symbol(SymbolId::Rows)}, 32, 32 * 4}, {"toy_attend", perThread(SymbolId::Rows, 32), 32, 0}},
+      {{"toy_logits", {symbol(SymbolId::Outs)}, TOY_VOCAB, 0}},
+      {{"toy_sample", perThread(SymbolId::Outs, 32), 32, 0}},
+      {{"toy_score", perThread(SymbolId::Outs, 32), 32, 0}}};
+}
+
+std::string readText(const char *path) {
+  std::string text;
+  FILE *file = fopen(path, "rb");
+  if (!file)
+    abort();
+  for (int c = fgetc(file); c != EOF; c = fgetc(file))
+    text += static_cast<char>(c);
+  fclose(file);
+  return text;
+}
+
 uint64_t pageAlign(uint64_t value) { return (value + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
 } // namespace
@@ -224,6 +256,69 @@ ToyArtifact::ToyArtifact() {
   metadata.provenance->source = name("toy source");
   metadata.provenance->flags.push_back(*name("--toy"));
   metadata.provenance->phases.push_back(*name("import"));
+}
+
+void ToyArtifact::setImage(size_t index, const std::string &bytes) {
+  ImageT &image = *metadata.images[index];
+  image.offset = pageAlign(code.size());
+  image.size = bytes.size();
+  code.resize(image.offset);
+  code.insert(code.end(), bytes.begin(), bytes.end());
+  image.hash = XXH3_64bits(bytes.data(), bytes.size());
+}
+
+void ToyArtifact::addCudaTarget(uint32_t sm) {
+  auto image = std::make_unique<ImageT>();
+  image->kind = ImageKind::Ptx;
+  image->sm = sm;
+  image->ptx_version = 70;
+  const auto imageIndex = static_cast<uint32_t>(metadata.images.size());
+  metadata.images.push_back(std::move(image));
+  static const std::string ptx = readText(MORAY_TOY_PTX);
+  std::string text = ptx + '\0';
+  text.replace(text.find("sm_80"), 5, "sm_" + std::to_string(sm));
+  setImage(imageIndex, text);
+  auto cuda = std::make_unique<TargetT>(target());
+  cuda->name = name("cuda:sm_" + std::to_string(sm));
+  cuda->device = DeviceKind::Cuda;
+  cuda->sm = sm;
+  cuda->kernels.pop_back(); // the probe
+  const std::vector<std::vector<StageSource>> stages = stageSources();
+  for (size_t k = 0; k < cuda->kernels.size(); ++k) {
+    auto variant = std::make_unique<VariantT>();
+    variant->image = imageIndex;
+    variant->scratch_bytes = times(SymbolId::Rows, 4);
+    for (const StageSource &source : stages[k]) {
+      auto stage = std::make_unique<StageT>();
+      stage->entry = name(source.entry);
+      stage->grid = source.grid;
+      stage->threads = source.threads;
+      stage->dynamic_shared = source.dynamicShared;
+      variant->stages.push_back(std::move(stage));
+    }
+    cuda->kernels[k]->variants.clear();
+    cuda->kernels[k]->variants.push_back(std::move(variant));
+  }
+  metadata.targets.push_back(std::move(cuda));
+}
+
+void ToyArtifact::addCubin(size_t index, uint32_t sm) {
+  std::string elf(128, '\0');
+  elf.replace(0, 6, "\177ELF\2\1");
+  elf[18] = static_cast<char>(190); // machine
+  auto image = std::make_unique<ImageT>();
+  image->kind = ImageKind::Cubin;
+  image->sm = sm;
+  image->ptx_version = 70;
+  metadata.images.push_back(std::move(image));
+  setImage(metadata.images.size() - 1, elf);
+  for (auto &kernel : target(index).kernels) {
+    auto variant = std::make_unique<VariantT>(*kernel->variants[0]);
+    variant->image = static_cast<uint32_t>(metadata.images.size() - 1);
+    for (auto &stage : variant->stages)
+      stage->registers = 24;
+    kernel->variants.push_back(std::move(variant));
+  }
 }
 
 std::unique_ptr<Name> ToyArtifact::name(const std::string &text) {

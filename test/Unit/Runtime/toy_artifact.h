@@ -23,6 +23,14 @@ struct ToyArtifact {
 
   // Weight of a layer: {seed of the hash, key of a first token at which the layer faults, 0: none}.
   uint32_t *layerWeight(uint32_t layer);
+  // A target for GPUs of compute capability `sm` beside the CPU's, with the kernels of toy_kernels.ptx.
+  void addCudaTarget(uint32_t sm = 80);
+  // An image that pretends to be the cubin of all kernels for `sm`, and a variant of every kernel of target `index` on
+  // it.
+  void addCubin(size_t index, uint32_t sm);
+  // Replaces the bytes of an image.
+  void setImage(size_t index, const std::string &bytes);
+
   schema::TargetT &target(size_t index = 0) { return *metadata.targets[index]; }
   schema::ProgramT &program(schema::ProgramKind kind); // of the first target
   std::unique_ptr<schema::Name> name(const std::string &text);
