@@ -111,7 +111,7 @@ public:
   Value load(mlir::Type type, Value address, unsigned alignment = 0); // 0: of the element
   void store(Value value, Value address, unsigned alignment = 0);
   Value widenBf16(Value i16s);
-  Value roundToBf16(Value f32s); // bits as i16, nearest even; NaNs must be canonical
+  virtual Value roundToBf16(Value f32s); // bits as i16, nearest even; NaNs must be those that the target makes
   /// f32 rounded to bf16 and widened again.
   Value quantiseBf16(Value f32s) { return widenBf16(roundToBf16(f32s)); }
 

@@ -172,6 +172,10 @@ GpuBuilder::Value GpuBuilder::insert(Value scalar, Value vector, int64_t element
 void GpuBuilder::storeNarrow(DType type, Value value, Value address) {
   store(type == DType::BF16 ? roundToBf16(value) : value, address);
 }
+GpuBuilder::Value GpuBuilder::roundToBf16(Value value) {
+  Value rounded = LLVM::FPTruncOp::create(b, loc, shaped(value, b.getBF16Type()), value);
+  return LLVM::BitcastOp::create(b, loc, shaped(value, i16), rounded);
+}
 GpuBuilder::Value GpuBuilder::loadWide(DType type, Value address) {
   if (type == DType::F32)
     return load(f32, address);

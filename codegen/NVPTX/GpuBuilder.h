@@ -85,6 +85,8 @@ public:
   // ---- number formats ----
   /// f32 stored as `type` (F32, BF16), rounded to nearest even.
   void storeNarrow(DType type, Value value, Value address);
+  /// By instruction: the integer code of the CPU turns 0x7fffffff, the NaN of a GPU, into a zero.
+  Value roundToBf16(Value f32s) override;
   /// Reads one stored element (F32, BF16, F8E4M3) as f32, exactly.
   Value loadWide(DType type, Value address);
   /// An E4M3 code (i8) as f32, exactly.

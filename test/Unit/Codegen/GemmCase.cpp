@@ -130,6 +130,7 @@ GemmData GemmData::denseRow(const GemmShape &dense, uint64_t slot, uint64_t e) c
   GemmData one(dense, 1, 0);
   uint64_t row = gather.data<int32_t>()[slot], bytes = shape.pitch() * byteWidth(shape.x);
   std::memcpy(one.x.data(), x.data<char>() + row * bytes, bytes);
+  std::memcpy(one.xScales.data(), xScales.data<float>() + row * shape.blocks(), shape.blocks() * 4);
   std::memcpy(one.w.data(), w.data<char>() + e * one.w.size(), one.w.size());
   std::memcpy(one.wScales.data(), wScales.data<char>() + e * (one.wScales.size() - 64), one.wScales.size() - 64);
   return one;

@@ -4,6 +4,7 @@
 
 #include "../Codegen/GemmCase.h"
 #include "GpuRunner.h"
+#include <cmath>
 #include <gtest/gtest.h>
 
 using namespace moray::codegen;
@@ -104,4 +105,142 @@ TEST(GpuGemm, Swiglu) {
     s.roundParts = false, s.out = DType::F32;
     check(s, {1, 17, 66});
   }
+}
+
+TEST(GpuGemm, DecodeAndPrefillDomains) {
+  for (auto [decode, rows] : {std::pair(7, 20), std::pair(30, 60), std::pair(0, 9), std::pair(9, 9)})
+    for (RowDomain::Kind kind : {RowDomain::Decode, RowDomain::Prefill}) {
+      GemmShape s = shape(DType::BF16, DType::BF16, DType::F32, 48, 64);
+      s.domain = kind;
+      GpuRunner runner({s.spec()}, sm80());
+      GemmData data(s, rows, 3);
+      data.fillResult(-1);
+      EXPECT_EQ(0u, run(runner, data, symbolsOf(rows, decode), {rows, decode, 0, 0}));
+      for (int row = 0; row < rows; ++row) {
+        bool computed = (row < decode) == (kind == RowDomain::Decode);
+        EXPECT_EQ(computed, data.result()[row * 48] != -1.0f) << row;
+        if (computed)
+          EXPECT_LT(data.rowError(row), tolerance(s));
+      }
+    }
+}
+
+TEST(GpuGemm, RowsBeyondTheLiveOnesDoNotExist) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::F32, 48, 160);
+  s.checkFinite = true;
+  GpuRunner runner({s.spec()}, sm80());
+  for (int live : {0, 1, 9, 17, 64, 70}) {
+    GemmData data(s, 150, 7), alone(s, std::max(live, 1), 7);
+    for (int row = live; row < 150; ++row)
+      data.poisonRow(row);
+    data.fillResult(-1);
+    EXPECT_EQ(0u, run(runner, data, symbolsOf(150), {live, 0, 0, 0}));
+    EXPECT_EQ(0u, run(runner, alone, std::max(live, 1)));
+    std::vector<float> got = data.result(), expected = alone.result();
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_EQ(bits(int(i) < live * 48 ? expected[i] : -1.0f), bits(got[i])) << "live " << live << " element " << i;
+  }
+}
+
+TEST(GpuGemm, ARowDoesNotDependOnItsPlace) {
+  for (DType w : {DType::F8E4M3, DType::BF16}) {
+    GemmShape s = shape(DType::BF16, w, DType::F32, 80, 300);
+    GpuRunner runner({s.spec()}, sm80());
+    GemmData one(s, 1, 7), many(s, 130, 7);
+    run(runner, one, 1);
+    for (int row : {3, 63, 64, 127, 129})
+      std::memcpy(static_cast<char *>(many.operands()[0]->data()) + row * 600, one.operands()[0]->data(), 600);
+    run(runner, many, 130);
+    for (int row : {0, 3, 63, 64, 127, 129})
+      for (int o = 0; o < 80; ++o)
+        ASSERT_EQ(bits(one.result()[o]), bits(many.result()[row * 80 + o])) << row;
+  }
+}
+
+TEST(GpuGemm, NonFiniteLogitsAreAFault) {
+  GemmShape s = shape(DType::BF16, DType::BF16, DType::F32, 51, 64);
+  s.checkFinite = true;
+  GpuRunner runner({s.spec()}, sm80());
+  for (uint64_t rows : {6, 40, 70}) {
+    GemmData good(s, rows, 3), bad(s, rows, 3);
+    EXPECT_EQ(0u, run(runner, good, rows, /*layer=*/4));
+    bad.poisonRow(rows - 1);
+    EXPECT_EQ(5u, run(runner, bad, rows, /*layer=*/4));
+  }
+}
+
+TEST(GpuGemm, NaNsStayNaNs) {
+  GemmShape s = shape(DType::BF16, DType::BF16, DType::BF16, 51, 64);
+  GpuRunner runner({s.spec()}, sm80());
+  for (uint64_t rows : {6, 70}) {
+    GemmData data(s, rows, 3);
+    data.poisonRow(2);
+    EXPECT_EQ(0u, run(runner, data, rows));
+    EXPECT_TRUE(std::isnan(data.result()[2 * 51 + 7]));
+  }
+}
+
+TEST(GpuGemm, F32NeedsACpu) {
+  GemmShape s = shape(DType::F32, DType::BF16, DType::F32, 8, 64);
+  auto compiled = compileGpuKernels({s.spec()}, sm80(), CompileOptions());
+  ASSERT_FALSE(bool(compiled));
+  EXPECT_NE(std::string::npos, llvm::toString(compiled.takeError()).find("E3109: f32 operands"));
+}
+
+/// Experts with `counts` slots: close to the sums in double, the bits of the dense product, nothing beyond the last
+/// slot.
+static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const GpuTarget &target,
+                        uint64_t surplus = 0) {
+  s.experts = counts.size();
+  uint64_t slots = 0;
+  for (int32_t count : counts)
+    slots += count;
+  GpuRunner grouped({s.spec()}, target);
+  GemmData data(s, slots + surplus, 11);
+  data.setGroups(counts, /*tokens=*/std::min<uint64_t>(30, slots + surplus));
+  data.fillResult(-1);
+  EXPECT_EQ(0u, run(grouped, data, symbolsOf(slots + surplus), {int32_t(slots), 0, 0, 0}));
+  std::vector<float> got = data.result();
+  for (uint64_t i = slots * s.width(); i < got.size(); ++i)
+    ASSERT_EQ(-1.0f, got[i]);
+  GemmShape dense = s;
+  dense.experts = 0;
+  GpuRunner single({dense.spec()}, target);
+  uint64_t slot = 0;
+  for (size_t e = 0; e < counts.size(); ++e)
+    for (int i = 0; i < counts[e]; ++i, ++slot) {
+      if (i > 1 && i + 2 < counts[e])
+        continue; // the first and last two rows of an expert
+      EXPECT_LT(data.rowError(slot), tolerance(s)) << "slot " << slot;
+      GemmData one = data.denseRow(dense, slot, e);
+      run(single, one, 1);
+      std::vector<float> expected = one.result();
+      for (uint64_t o = 0; o < s.width(); ++o)
+        ASSERT_EQ(bits(expected[o]), bits(got[slot * s.width() + o])) << "expert " << e << " row " << i;
+    }
+}
+
+TEST(GpuGroupedGemm, EqualsTheDenseProductOfEachExpert) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::F32, 72, 200);
+  checkGroups(s, {3, 0, 70, 1, 9}, sm80());
+  checkGroups(s, {0, 0, 33, 0}, sm80(), /*surplus=*/50);
+  checkGroups(s, {16, 17, 64, 65, 0, 0, 1}, sm80());
+  s.w = DType::BF16;
+  checkGroups(s, {3, 0, 18, 1, 9}, sm80());
+  s.x = s.w = DType::F8E4M3;
+  checkGroups(s, {3, 0, 18, 1, 9}, sm80());
+  checkGroups(s, {3, 0, 18, 1, 9}, sm89());
+}
+
+TEST(GpuGroupedGemm, SwigluOfEachExpert) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::BF16, 0, 136);
+  s.swiglu = 40, s.roundParts = true;
+  checkGroups(s, {3, 0, 70, 1, 9}, sm80());
+}
+
+TEST(GpuGroupedGemm, ManyExpertsOfWhichFewHaveRows) {
+  std::vector<int32_t> counts(300);
+  counts[0] = 1, counts[127] = 2, counts[128] = 1, counts[255] = 20, counts[299] = 3;
+  checkGroups(shape(DType::BF16, DType::F8E4M3, DType::BF16, 40, 64), counts, sm80());
+  checkGroups(shape(DType::BF16, DType::F8E4M3, DType::BF16, 40, 64), std::vector<int32_t>(5), sm80(), 4);
 }
