@@ -46,6 +46,11 @@ template <class T> void loadShared(const Loader<T> &loader, uint32_t lanes, cons
   Warp &warp = loader.warp;
   const Instr &instr = loader.instr;
   SharedAccess mode = instr.flags & Strong ? SharedAccess::StrongRead : SharedAccess::Read;
+  uint64_t common = addresses[__builtin_ctz(lanes)], differing = 0;
+  forLanes(lanes, [&](unsigned lane) { differing |= addresses[lane] ^ common; });
+  if (!differing && mode == SharedAccess::Read && common + size <= warp.block->shared.size() &&
+      warp.block->shadow.readSame(warp, lanes, static_cast<uint32_t>(common), size))
+    return forLanes(lanes, [&](unsigned lane) { loader.take(lane, warp.block->shared.data() + common); });
   forLanes(lanes, [&](unsigned lane) {
     const uint8_t *bytes = sharedBytes(warp, instr, lane, addresses[lane], size, "reads");
     warp.block->shadow.access(warp, instr, lane, static_cast<uint32_t>(addresses[lane]), size, mode);

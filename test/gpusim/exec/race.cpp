@@ -104,7 +104,7 @@ void SharedShadow::checkWriter(const Cell &cell, const Access &access, uint32_t 
   unsigned warp = cell.writer / 32, lane = cell.writer % 32;
   if (cell.writer == access.thread && access.mode != SharedAccess::WarpRead)
     return;
-  if (access.known && access.known->covers(warp, 1u << lane, cell.writeEpoch))
+  if (access.known.covers(warp, 1u << lane, cell.writeEpoch))
     return;
   const uint8_t *now = access.warp.block->shared.data() + offset;
   if (access.data && warp == access.warpIndex && !std::memcmp(now, access.data + (offset - access.offset), size))
@@ -112,36 +112,46 @@ void SharedShadow::checkWriter(const Cell &cell, const Access &access, uint32_t 
   race(access, offset, "wrote", warp, lane);
 }
 
-void SharedShadow::recordManyReads(Cell &cell, const Access &access) {
-  uint32_t set;
-  if (cell.readWarp != manyReaders) {
-    if (freeReadSets.empty()) {
-      freeReadSets.push_back(static_cast<uint32_t>(readSets.size()));
-      readSets.emplace_back();
-    }
-    set = freeReadSets.back();
-    freeReadSets.pop_back();
-    readSets[set].clear();
-    readSets[set].push_back({cell.readWarp, cell.strongReads != 0, cell.readLanes, cell.readEpoch});
-    cell.readWarp = manyReaders;
-    cell.readLanes = set;
-    cell.readEpoch = 1;
-  } else {
-    set = cell.readLanes;
+uint32_t SharedShadow::newReadSet() {
+  if (freeReadSets.empty()) {
+    readSets.emplace_back();
+    return static_cast<uint32_t>(readSets.size() - 1);
   }
-  std::vector<ReadEntry> &entries = readSets[set];
-  for (ReadEntry &entry : entries)
-    if (entry.warp == access.warpIndex && entry.epoch == access.epoch) {
-      entry.lanes |= access.lanes;
-      entry.strong = entry.strong && access.strong;
-      return;
-    }
-  entries.erase(std::remove_if(entries.begin(), entries.end(),
-                               [&](const ReadEntry &entry) {
-                                 return access.known && access.known->covers(entry.warp, entry.lanes, entry.epoch);
-                               }),
-                entries.end());
-  entries.push_back({access.warpIndex, access.strong, access.lanes, access.epoch});
+  uint32_t set = freeReadSets.back();
+  freeReadSets.pop_back();
+  readSets[set].warps = readSets[set].strong = 0;
+  readSets[set].earlier.clear();
+  return set;
+}
+
+void SharedShadow::recordManyReads(Cell &cell, const Access &access) {
+  auto add = [](ReadSet &set, unsigned warp, uint32_t lanes, uint32_t epoch, bool strong) {
+    uint32_t bit = 1u << warp;
+    set.warps |= bit;
+    set.strong = strong ? set.strong | bit : set.strong & ~bit;
+    set.lanes[warp] = lanes;
+    set.epoch[warp] = epoch;
+  };
+  if (cell.readWarp != manyReaders) {
+    uint32_t index = newReadSet();
+    add(readSets[index], cell.readWarp, cell.readLanes, cell.readEpoch, cell.strongReads);
+    cell.readWarp = manyReaders;
+    cell.readLanes = index;
+    cell.readEpoch = 1;
+  }
+  ReadSet &set = readSets[cell.readLanes];
+  unsigned warp = access.warpIndex;
+  bool known = set.warps >> warp & 1, strong = set.strong >> warp & 1;
+  uint32_t lanes = access.lanes;
+  if (known && set.epoch[warp] == access.epoch) {
+    lanes |= set.lanes[warp];
+    strong = strong && access.strong;
+  } else {
+    if (known && !access.known.covers(warp, set.lanes[warp], set.epoch[warp]))
+      set.earlier.push_back({access.warpIndex, strong, set.lanes[warp], set.epoch[warp]});
+    strong = access.strong;
+  }
+  add(set, warp, lanes, access.epoch, strong);
 }
 
 void SharedShadow::read(Cell &cell, const Access &access, uint32_t offset) {
@@ -152,8 +162,8 @@ void SharedShadow::read(Cell &cell, const Access &access, uint32_t offset) {
   if (cell.readEpoch == access.epoch && cell.readWarp == access.warpIndex) {
     cell.readLanes |= access.lanes;
     cell.strongReads = cell.strongReads && access.strong;
-  } else if (!cell.readEpoch || (cell.readWarp != manyReaders && access.known &&
-                                 access.known->covers(cell.readWarp, cell.readLanes, cell.readEpoch))) {
+  } else if (!cell.readEpoch ||
+             (cell.readWarp != manyReaders && access.known.covers(cell.readWarp, cell.readLanes, cell.readEpoch))) {
     cell.readEpoch = access.epoch;
     cell.readWarp = access.warpIndex;
     cell.readLanes = access.lanes;
@@ -167,17 +177,22 @@ void SharedShadow::checkReaders(Cell &cell, const Access &access, uint32_t offse
   auto check = [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool strong) {
     if (warp == access.warpIndex)
       lanes &= ~(1u << access.lane);
-    if (!lanes || (strong && access.strong) || (access.known && access.known->covers(warp, lanes, epoch)))
+    if (!lanes || (strong && access.strong) || access.known.covers(warp, lanes, epoch))
       return;
     for (; lanes; lanes &= lanes - 1) { // name one that is not ordered
       unsigned lane = __builtin_ctz(lanes);
-      if (!access.known || !access.known->covers(warp, 1u << lane, epoch))
+      if (!access.known.covers(warp, 1u << lane, epoch))
         race(access, offset, "read", warp, lane);
     }
   };
   if (cell.readWarp != manyReaders)
     return check(cell.readWarp, cell.readLanes, cell.readEpoch, cell.strongReads != 0);
-  for (const ReadEntry &entry : readSets[cell.readLanes])
+  const ReadSet &set = readSets[cell.readLanes];
+  for (uint32_t left = set.warps; left; left &= left - 1) {
+    unsigned warp = __builtin_ctz(left);
+    check(warp, set.lanes[warp], set.epoch[warp], set.strong >> warp & 1);
+  }
+  for (const ReadEntry &entry : set.earlier)
     check(entry.warp, entry.lanes, entry.epoch, entry.strong);
   freeReadSets.push_back(cell.readLanes);
 }
@@ -231,8 +246,8 @@ SharedShadow::Cell *SharedShadow::split(uint32_t word) {
     bytes[index][i] = copy;
     if (copy.readEpoch && copy.readWarp == manyReaders && i) {
       // Each byte owns its set of readers.
-      uint32_t set = static_cast<uint32_t>(readSets.size());
-      readSets.push_back(std::vector<ReadEntry>(readSets[copy.readLanes]));
+      uint32_t set = newReadSet();
+      readSets[set] = readSets[copy.readLanes];
       bytes[index][i].readLanes = set;
     }
   }
@@ -242,25 +257,118 @@ SharedShadow::Cell *SharedShadow::split(uint32_t word) {
   return bytes[index].data();
 }
 
+//===----------------------------------------------------------------------===//
+// The common cases: whole words whose history is ordered before the access
+//===----------------------------------------------------------------------===//
+
+inline bool SharedShadow::settled(Cell &cell) {
+  if (!cell.async)
+    return true;
+  if (!groups[cell.async])
+    return false;
+  cell.writeEpoch = groups[cell.async];
+  cell.async = 0;
+  return true;
+}
+
+// `thread`: the reader, whose own writes are ordered; ~0 where several lanes read.
+inline bool SharedShadow::readFast(Cell &cell, const Knowledge &known, unsigned warp, uint32_t epoch, uint32_t lanes,
+                                   unsigned thread) {
+  if ((cell.flags & (Defined | Split)) != Defined || !settled(cell))
+    return false;
+  if (cell.writeEpoch > known.whole[cell.writer / 32] && cell.writer != thread)
+    return false;
+  if (cell.readWarp == manyReaders) {
+    ReadSet &set = readSets[cell.readLanes];
+    uint32_t bit = 1u << warp;
+    if (!(set.warps & bit) || set.epoch[warp] != epoch) {
+      if ((set.warps & bit) && set.epoch[warp] > known.whole[warp])
+        return false;
+      set.lanes[warp] = 0;
+      set.epoch[warp] = epoch;
+      set.warps |= bit;
+    }
+    set.lanes[warp] |= lanes;
+    set.strong &= ~bit;
+    return true;
+  }
+  if (cell.readEpoch != epoch || cell.readWarp != warp) {
+    if (cell.readEpoch > known.whole[cell.readWarp]) // also not taken when there is no reader
+      return false;
+    cell.readEpoch = epoch;
+    cell.readWarp = static_cast<uint16_t>(warp);
+    cell.readLanes = 0;
+  }
+  cell.readLanes |= lanes;
+  cell.strongReads = 0;
+  return true;
+}
+
+inline bool SharedShadow::writeFast(Cell &cell, const Knowledge &known, unsigned thread, uint32_t epoch,
+                                    uint32_t async) {
+  unsigned warp = thread / 32;
+  if ((cell.flags & Split) || cell.readWarp == manyReaders || !settled(cell))
+    return false;
+  if (cell.writeEpoch > known.whole[cell.writer / 32] && cell.writer != thread)
+    return false;
+  if (cell.readEpoch > known.whole[cell.readWarp] && !(cell.readWarp == warp && cell.readLanes == 1u << thread % 32))
+    return false;
+  cell = Cell{};
+  cell.writeEpoch = epoch;
+  cell.writer = static_cast<uint16_t>(thread);
+  cell.flags = Defined;
+  cell.async = async;
+  return true;
+}
+
+bool SharedShadow::readSame(const Warp &warp, uint32_t lanes, uint32_t offset, uint32_t size) {
+  if (offset % 4 || size % 4)
+    return false;
+  unsigned first = __builtin_ctz(lanes);
+  for (uint32_t left = lanes; left; left &= left - 1)
+    if (warp.known[__builtin_ctz(left)].get() != warp.known[first].get())
+      return false;
+  for (uint32_t i = 0; i < size; i += 4)
+    if (!readFast(words[(offset + i) / 4], *warp.known[first], warp.index, warp.epoch, lanes, ~0u))
+      return false; // what was recorded so far is true all the same
+  return true;
+}
+
 void SharedShadow::access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t size,
                           SharedAccess mode, const uint8_t *data, uint32_t async) {
+  const Knowledge &known = *warp.known[lane];
+  uint32_t end = offset + size;
+  if (offset % 4 == 0 && size % 4 == 0) {
+    if (mode == SharedAccess::Read || mode == SharedAccess::WarpRead) {
+      bool whole = mode == SharedAccess::WarpRead;
+      uint32_t readers = whole ? warp.live : 1u << lane;
+      unsigned thread = whole ? ~0u : warp.thread(lane);
+      while (offset < end && readFast(words[offset / 4], known, warp.index, warp.epoch, readers, thread))
+        offset += 4;
+    } else if (mode == SharedAccess::Write || mode == SharedAccess::AsyncWrite) {
+      while (offset < end && writeFast(words[offset / 4], known, warp.thread(lane), warp.epoch, async))
+        offset += 4;
+    }
+    if (offset == end)
+      return;
+  }
   bool strong = mode == SharedAccess::StrongRead || mode == SharedAccess::StrongWrite || mode == SharedAccess::Atomic;
   uint32_t lanes = mode == SharedAccess::WarpRead ? warp.live : 1u << lane;
   Access access{warp,
                 instr,
                 lane,
-                offset,
+                end - size,
                 mode,
                 data,
                 async,
-                warp.known[lane].get(),
+                *warp.known[lane],
                 static_cast<uint16_t>(warp.thread(lane)),
                 static_cast<uint16_t>(warp.index),
                 warp.epoch,
                 lanes,
                 strong};
   bool reads = mode == SharedAccess::Read || mode == SharedAccess::StrongRead || mode == SharedAccess::WarpRead;
-  for (uint32_t end = offset + size; offset < end;) {
+  while (offset < end) {
     uint32_t word = offset / 4, upTo = std::min(end, (word + 1) * 4), part = upTo - offset;
     Cell &cell = words[word];
     if (part == 4 && !(cell.flags & Split)) {

@@ -48,10 +48,15 @@ public:
     return *this;
   }
   ~KnowledgeRef() { release(); }
+  // Before its first barrier a lane knows nothing.
+  const Knowledge &operator*() const { return held ? *held : nothing(); }
   const Knowledge *get() const { return held; }
-  const Knowledge *operator->() const { return held; }
 
 private:
+  static const Knowledge &nothing() {
+    static const Knowledge none;
+    return none;
+  }
   void acquire() {
     if (held)
       ++held->references;
@@ -83,6 +88,8 @@ public:
   // being written, to tell harmless equal writes of one warp; may be null. `async`: of AsyncWrite, the copy group.
   void access(Warp &warp, const Instr &instr, unsigned lane, uint32_t offset, uint32_t bytes, SharedAccess mode,
               const uint8_t *data = nullptr, uint32_t async = 0);
+  // All of `lanes` read the same bytes, at most 16, and know the same; false if that needs a look lane by lane.
+  bool readSame(const Warp &warp, uint32_t lanes, uint32_t offset, uint32_t bytes);
   // A new group of asynchronous copies; complete(group, epoch) when its issuer has waited for it.
   uint32_t openGroup();
   void complete(uint32_t group, uint32_t epoch) { groups[group] = epoch; }
@@ -105,6 +112,12 @@ private:
     bool strong;
     uint32_t lanes, epoch;
   };
+  // The readers of a cell that several warps have read, by warp.
+  struct ReadSet {
+    uint32_t warps = 0, strong = 0; // a bit per warp
+    std::array<uint32_t, maxWarps> epoch, lanes;
+    std::vector<ReadEntry> earlier; // of lanes that were not ordered before a later read of their own warp
+  };
   static constexpr uint16_t manyReaders = 0xffff;
   struct Access {
     Warp &warp;
@@ -114,11 +127,15 @@ private:
     SharedAccess mode;
     const uint8_t *data;
     uint32_t async;
-    const Knowledge *known;
+    const Knowledge &known;
     uint16_t thread, warpIndex;
     uint32_t epoch, lanes;
     bool strong;
   };
+  bool settled(Cell &cell);
+  bool readFast(Cell &cell, const Knowledge &known, unsigned warp, uint32_t epoch, uint32_t lanes, unsigned thread);
+  bool writeFast(Cell &cell, const Knowledge &known, unsigned thread, uint32_t epoch, uint32_t async);
+  uint32_t newReadSet();
   void touch(Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
   void read(Cell &cell, const Access &access, uint32_t offset);
   void write(Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
@@ -132,7 +149,7 @@ private:
   std::vector<Cell> words;
   std::vector<std::array<Cell, 4>> bytes; // of split words; words[w].readLanes holds the index
   std::vector<uint32_t> freeBytes;
-  std::vector<std::vector<ReadEntry>> readSets;
+  std::vector<ReadSet> readSets;
   std::vector<uint32_t> freeReadSets;
   std::vector<uint32_t> groups; // epoch of completion, 0 while pending; entry 0 is unused
 };
