@@ -57,9 +57,20 @@ Status CudaExecutor::allocate(bool guarded) {
     return memoryError(advice);
   MORAY_TRY(std::move(status));
   MORAY_TRY(check((*driver)->streamCreate(&stream, kStreamNonBlocking), "creating a stream"));
+  MORAY_TRY(zeroCounters());
   MORAY_TRY(check((*driver)->memAllocHost(&pinned, plan.memory.io), "allocating pinned memory of the host"));
   hostIo = static_cast<uint8_t *>(pinned);
   memset(hostIo, 0, plan.memory.io);
+  return {};
+}
+
+// Kernels expect their counters at zero and leave them so (kernel_abi.h).
+Status CudaExecutor::zeroCounters() {
+  for (size_t k = 0; k < plan.scratch.size(); ++k) {
+    const uint64_t bytes = std::min<uint64_t>(plan.scratch[k], MORAY_GPU_COUNTER_BYTES);
+    if (bytes != 0)
+      MORAY_TRY(check((*driver)->memsetD8Async(memory.scratch(k), 0, bytes, stream), "zeroing counters"));
+  }
   return {};
 }
 

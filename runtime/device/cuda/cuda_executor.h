@@ -41,6 +41,7 @@ private:
   };
 
   Status allocate(bool guarded);
+  Status zeroCounters();
   void makeParameters();
   void makeBuckets(bool graphs);
   Status prepareProfile(bool flush);
