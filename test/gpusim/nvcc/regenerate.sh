@@ -9,7 +9,7 @@ for source in *.cu; do
   case $name in *_sm89) arch=sm_89 ;; *) arch=sm_80 ;; esac
   "$nvcc" -ptx -arch=$arch -fmad=false -O2 "$source" -o "$name.tmp"
   # Comments and blank lines are half of the text.
-  sed -e 's|[ \t]*//.*||' -e '/^[ \t]*$/d' "$name.tmp" >"$name.ptx"
+  sed -e "s|[ \t]*//.*||" -e '/^[ \t]*$/d' "$name.tmp" >"$name.ptx"
   rm "$name.tmp"
   ptxas=$(dirname "$(command -v "$nvcc")")/ptxas
   [ ! -x "$ptxas" ] || "$ptxas" -arch=$arch -o /dev/null "$name.ptx"
