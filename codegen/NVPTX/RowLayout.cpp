@@ -3,6 +3,7 @@
 
 #include "codegen/NVPTX/RowLayout.h"
 #include "llvm/Support/MathExtras.h"
+#include <algorithm>
 
 using namespace moray::codegen;
 
@@ -36,6 +37,8 @@ RowLayout::RowLayout(const RowProgram &program, const GpuTarget &target) {
       if (StagedNode node = stagedNode(*loop, i, staging); node.ownStore)
         bytes = std::max(bytes, node.byte + llvm::alignTo(loop->width * 4, 16));
   }
-  threads = widest <= 1024 ? 128 : widest <= 4096 ? 256 : 512;
+  // Four groups for each warp: two rounds of two, which divides 7168 and most other widths evenly.
+  uint64_t warps = std::clamp<uint64_t>(llvm::divideCeil(widest / kRowGroup, 4), 4, 16);
+  threads = unsigned(warps) * GpuBuilder::kWarp;
   inShared = bytes <= target.sharedBytes - 4096; // the partial sums need a little, too
 }

@@ -17,6 +17,8 @@ TEST(GpuProbe, ReportsWork) {
   for (uint64_t i = 0; i < tasks * bytes / 4; ++i)
     data.push_back(uint32_t(random.bits()) & 0x3FFF3FFF); // bf16 pairs without infinities
   const uint64_t work[] = {bytes * iterations, iterations * 256 * 8 * 8 * 4096};
+  EXPECT_NE(std::string::npos, gpu.ptx(0).find("ld.global.v4.b32"));
+  EXPECT_NE(std::string::npos, gpu.ptx(1).find("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"));
   for (size_t kernel = 0; kernel < specs.size(); ++kernel) {
     Buffer from = bufferOf(data), sink = bufferOf(std::vector<uint64_t>(tasks * 8));
     EXPECT_EQ(0u, gpu.run(kernel, {from, sink}, {tasks, bytes, 0, 0, 0, tasks, 0, 0, 0}, iterations));

@@ -237,6 +237,28 @@ TEST(GpuRow, CombineAddNormEqualsTheCpu) {
   }
 }
 
+TEST(GpuRow, SumsAndQuantisersShareALoopAndValuesStayInScratch) {
+  for (size_t width : {130, 2048}) {
+    BothDevices both(specOf(llvm::formatv(R"(cmd.kernel @k row over rows {
+      ^bb0(%h: tensor<?x{0}xf32>, %o: tensor<?x{0}xf32>, %w: tensor<{0}xf32>):
+        %a = lm.add %h, %o : tensor<?x{0}xf32>, tensor<?x{0}xf32> -> tensor<?x{0}xf32>
+        %c, %s = lm.quantize %a {{format = #lm<scale_format f32>} : tensor<?x{0}xf32> -> tensor<?x{0}xf8E4M3FN>,
+            tensor<?x{1}xf32>
+        %y = lm.rms_norm %a, %w {{eps = 1.0e-6 : f32} : tensor<?x{0}xf32>, tensor<{0}xf32> -> tensor<?x{0}xf32>
+        %z = lm.rms_norm %y, %w {{eps = 1.0e-5 : f32} : tensor<?x{0}xf32>, tensor<{0}xf32> -> tensor<?x{0}xf32>
+        lm.yield %c, %s, %z : tensor<?x{0}xf8E4M3FN>, tensor<?x{1}xf32>, tensor<?x{0}xf32>
+      })",
+                                          width, (width + 127) / 128)
+                                .str()));
+    const size_t rows = 3;
+    Random random(width);
+    EXPECT_EQ(0u, both.run({floatRows(rows, 0, width, random), floatRows(rows, 0, width, random),
+                            bytesOf(random.normals(width)), unwritten(rows * width),
+                            unwritten(rows * ((width + 127) / 128) * 4), unwritten(rows * width * 4)},
+                           symbolsOf(rows)));
+  }
+}
+
 TEST(GpuRow, DecodeAndPrefillTakeTheirRows) {
   for (const char *domain : {"decode", "prefill"}) {
     SCOPED_TRACE(domain);
