@@ -273,14 +273,35 @@ void decodeField(Decoder &decoder) {
                                                : nullptr);
 }
 
+// lop3.{and,or}: the predicate says whether the result is not zero, combined with another one.
+void lop3Predicate(Warp &warp, const Instr &instr, uint32_t lanes) {
+  ternaryBits<Lop3>(warp, instr, lanes);
+  const uint64_t *d = warp.source(instr.d[0]);
+  uint32_t nonzero = 0, with = warp.predicateSource(instr, 0);
+  forLanes(lanes, [&](unsigned lane) { nonzero |= uint32_t(d[lane] != 0) << lane; });
+  warp.setPredicate(instr.p[0], lanes, instr.flags ? nonzero | with : nonzero & with);
+}
+
 void decodeLop3(Decoder &decoder) {
+  std::string_view combine = decoder.takeAny({"or", "and"});
   decoder.type();
-  decoder.expectOperands(5, 5);
+  decoder.expectOperands(combine.empty() ? 5 : 6, combine.empty() ? 5 : 6);
   for (unsigned i = 0; i < 3; ++i)
     decoder.out.s[i] = decoder.value(i + 1, ptx::Type::B32);
   decoder.out.kind = static_cast<uint8_t>(decoder.immediate(4));
-  decoder.out.d[0] = decoder.destination(0);
-  decoder.out.run = ternaryBits<Lop3>;
+  decoder.out.run = combine.empty() ? ternaryBits<Lop3> : lop3Predicate;
+  if (combine.empty()) {
+    decoder.out.d[0] = decoder.destination(0);
+    return;
+  }
+  decoder.require(70, 82, "lop3 with a predicate");
+  const ptx::Operand &results = decoder.operand(0);
+  if (results.kind != ptx::Operand::Pair)
+    decoder.fail("lop3 with a predicate needs two destinations");
+  decoder.out.flags = combine == "or";
+  decoder.out.d[0] = decoder.destination(results.elements[0]);
+  decoder.out.p[0] = decoder.predicateDestination(results.elements[1]);
+  decoder.predicateSource(decoder.operand(5), decoder.out.p[2], decoder.out.negated[0]);
 }
 
 void decodePrmt(Decoder &decoder) {
@@ -306,6 +327,7 @@ void decodeShf(Decoder &decoder) {
 }
 
 void decodeMask(Decoder &decoder) {
+  decoder.require(70, 76, "'" + decoder.opcode() + "'");
   decoder.out.flags = decoder.takeAny({"wrap", "clamp"}) == "wrap";
   bool isSigned = decoder.type() == ptx::Type::S32;
   decodeSources(decoder, ptx::Type::B32, 2);

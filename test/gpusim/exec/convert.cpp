@@ -199,7 +199,9 @@ void decodeCvt(Decoder &decoder) {
   if (bf16 && !(to == Type::BF16 && from == Type::F32) && !(from == Type::BF16 && to == Type::F32))
     decoder.require(90, 78, "cvt between bf16 and types other than f32");
   if (from == Type::BF16 && to == Type::F32)
-    decoder.require(90, 78, "cvt.f32.bf16");
+    decoder.require(80, 71, "cvt.f32.bf16");
+  if (to == Type::TF32 && out.fp.round != Round::Rna)
+    decoder.require(90, 78, "cvt.rn.tf32 and cvt.rz.tf32");
   if (to == Type::BF16 || to == Type::TF32)
     decoder.require(80, 70, "cvt to this type");
   decodeSources(decoder, from, 1);

@@ -157,11 +157,11 @@ void decodeFunction(Decoder &decoder) {
   decoder.out.fp = decoder.fpMode();
   Type type = decoder.type();
   if (type != Type::F32 && type != Type::F64) {
-    if (opcode == "ex2" && (type == Type::F16 || type == Type::F16x2 || isBf16(type)))
-      return setHalf(decoder, type, HalfOp::Ex2, 1);
-    if (opcode == "tanh" && (type == Type::F16 || type == Type::F16x2 || isBf16(type)))
-      return setHalf(decoder, type, HalfOp::Tanh, 1);
-    decoder.fail("'" + opcode + "' does not exist for this type");
+    bool half = type == Type::F16 || type == Type::F16x2 || isBf16(type);
+    if (!half || !approx || (opcode != "ex2" && opcode != "tanh"))
+      decoder.fail("'" + opcode + "' does not exist for this type");
+    decoder.require(isBf16(type) ? 90 : 75, isBf16(type) ? 78 : 70, "'" + opcode + "' of halves");
+    return setHalf(decoder, type, opcode == "ex2" ? HalfOp::Ex2 : HalfOp::Tanh, 1);
   }
   decodeSources(decoder, type, 1);
   bool wide = type == Type::F64;
@@ -214,8 +214,12 @@ void decodeFloat(Decoder &decoder, Type type) {
   Instr &out = decoder.out;
   out.fp = decoder.fpMode();
   out.flags = (decoder.flag("NaN") ? FlagNan : 0) | (decoder.flag("xorsign") ? FlagXorsign : 0);
-  if (out.flags & FlagXorsign)
+  if (out.flags & FlagNan)
+    decoder.require(80, 70, "'" + opcode + ".NaN'");
+  if (out.flags & FlagXorsign) {
     decoder.flag("abs");
+    decoder.require(86, 72, "'" + opcode + ".xorsign.abs'");
+  }
   bool plain = isPlain(out.fp);
   bool ternary = opcode == "fma" || opcode == "mad", unary = opcode == "abs" || opcode == "neg";
   decodeSources(decoder, type, ternary ? 3 : unary ? 1 : 2);
@@ -255,6 +259,7 @@ void decodeHalf(Decoder &decoder, Type type) {
   if (opcode == "abs" || opcode == "neg")
     return setHalf(decoder, type, opcode == "abs" ? HalfOp::Abs : HalfOp::Neg, 1);
   if (opcode == "min" || opcode == "max") {
+    decoder.require(80, 70, "'" + opcode + "' of halves");
     HalfOp op = opcode == "min" ? (nan ? HalfOp::MinNan : HalfOp::Min) : (nan ? HalfOp::MaxNan : HalfOp::Max);
     return setHalf(decoder, type, op, 2);
   }

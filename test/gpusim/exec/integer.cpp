@@ -99,6 +99,20 @@ struct Min {
 struct Max {
   template <class T> static T apply(T a, T b) { return std::max(a, b); }
 };
+struct MinRelu { // .s32 only
+  static int32_t apply(int32_t a, int32_t b) { return std::max(0, std::min(a, b)); }
+};
+struct MaxRelu {
+  static int32_t apply(int32_t a, int32_t b) { return std::max(0, std::max(a, b)); }
+};
+// Two 16-bit elements in a word.
+template <class T, class Op> struct Packed {
+  static uint64_t apply(const Instr &, uint64_t a, uint64_t b) {
+    uint16_t low = static_cast<uint16_t>(Op::apply(static_cast<T>(a), static_cast<T>(b)));
+    uint16_t high = static_cast<uint16_t>(Op::apply(static_cast<T>(a >> 16), static_cast<T>(b >> 16)));
+    return low | uint32_t(high) << 16;
+  }
+};
 struct Abs {
   template <class T> static T apply(T a) { return a < 0 ? Sub::apply(T(0), a) : a; }
 };
@@ -299,10 +313,34 @@ void decodeAddSub(Decoder &decoder, ptx::Type type, bool subtract, bool carryIn)
   setHandler(decoder, subtract ? binaryInteger<Sub>(type) : binaryInteger<Add>(type));
 }
 
+template <class T> Handler packedHandler(const std::string &opcode) {
+  return opcode == "add"   ? binaryBits<Packed<T, Add>>
+         : opcode == "min" ? binaryBits<Packed<T, Min>>
+         : opcode == "max" ? binaryBits<Packed<T, Max>>
+                           : nullptr;
+}
+
+void decodeMinMax(Decoder &decoder, ptx::Type type) {
+  bool relu = decoder.flag("relu"), min = decoder.opcode() == "min";
+  decodeSources(decoder, type, 2);
+  if (!relu)
+    return setHandler(decoder, min ? binaryInteger<Min>(type) : binaryInteger<Max>(type));
+  decoder.require(90, 80, "'" + decoder.opcode() + ".relu'");
+  setHandler(decoder, type != ptx::Type::S32 ? nullptr
+                      : min                  ? binaryLanes<int32_t, MinRelu>
+                                             : binaryLanes<int32_t, MaxRelu>);
+}
+
 } // namespace
 
 void decodeInteger(Decoder &decoder, ptx::Type type) {
   const std::string &opcode = decoder.opcode();
+  if (type == ptx::Type::U16x2 || type == ptx::Type::S16x2) {
+    decoder.require(90, 80, "arithmetic of pairs of 16-bit integers");
+    decodeSources(decoder, type, 2);
+    return setHandler(decoder,
+                      type == ptx::Type::U16x2 ? packedHandler<uint16_t>(opcode) : packedHandler<int16_t>(opcode));
+  }
   if (opcode == "add" || opcode == "addc")
     return decodeAddSub(decoder, type, false, opcode == "addc");
   if (opcode == "sub" || opcode == "subc")
@@ -319,11 +357,11 @@ void decodeInteger(Decoder &decoder, ptx::Type type) {
     decodeSources(decoder, type, 3);
     return setHandler(decoder, ternaryInteger<Sad>(type));
   }
+  if (opcode == "min" || opcode == "max")
+    return decodeMinMax(decoder, type);
   decodeSources(decoder, type, 2);
   setHandler(decoder, opcode == "div"   ? binaryInteger<Div>(type)
                       : opcode == "rem" ? binaryInteger<Rem>(type)
-                      : opcode == "min" ? binaryInteger<Min>(type)
-                      : opcode == "max" ? binaryInteger<Max>(type)
                                         : nullptr);
 }
 

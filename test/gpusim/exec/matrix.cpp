@@ -93,9 +93,9 @@ void appendSlots(Decoder &decoder, std::vector<int32_t> &slots, size_t operand, 
     slots.push_back(isDestination ? decoder.destination(*element) : decoder.value(*element, Type::B32));
 }
 
-void requireMma(Decoder &decoder, Type a, uint8_t k) {
+void requireMma(Decoder &decoder, Type a, Type accumulator, uint8_t k) {
   if (a == Type::E4M3 || a == Type::E5M2)
-    decoder.require(89, 84, "mma.sync of fp8");
+    decoder.require(89, k == 16 || accumulator == Type::F16 ? 87 : 84, "this mma.sync of fp8");
   else if (a == Type::F16 && k == 8)
     decoder.require(75, 65, "mma.sync m16n8k8");
   else
@@ -124,7 +124,7 @@ void decodeMma(Decoder &decoder) {
   MmaRegisters count = mmaRegisters(mmaKind(out));
   if (!count.valid)
     decoder.fail("this combination of shape and types is not known");
-  requireMma(decoder, a, out.width);
+  requireMma(decoder, a, d, out.width);
   decoder.expectOperands(4, 4);
   std::vector<int32_t> slots;
   appendSlots(decoder, slots, 0, count.c, true);

@@ -242,10 +242,26 @@ void decodeAccess(Decoder &decoder) {
 }
 
 void decodePrefetch(Decoder &decoder) {
+  if (decoder.opcode() == "discard" || decoder.opcode() == "applypriority")
+    decoder.require(80, 74, "'" + decoder.opcode() + "'");
   decoder.space();
   decoder.takeAny({"L1", "L2"});
   decoder.ignoreCacheOperators();
   decoder.out.run = nothing;
+}
+
+// A cache policy is a hint: any value will do.
+void decodePolicy(Decoder &decoder) {
+  decoder.flag("fractional");
+  decoder.flag("range");
+  decoder.space();
+  decoder.ignoreCacheOperators();
+  decoder.type();
+  decoder.require(80, 74, "createpolicy");
+  decoder.out.d[0] = decoder.destination(0);
+  decoder.out.run = [](Warp &warp, const Instr &instr, uint32_t lanes) {
+    forLanes(lanes, [d = warp.dest(instr.d[0])](unsigned lane) { d[lane] = 0; });
+  };
 }
 
 void decodeFence(Decoder &decoder) {
@@ -260,6 +276,7 @@ void decodeFence(Decoder &decoder) {
 void addMemoryOps(DecodeTable &table) {
   table["ld"] = table["ldu"] = table["st"] = decodeAccess;
   table["prefetch"] = table["prefetchu"] = table["applypriority"] = table["discard"] = decodePrefetch;
+  table["createpolicy"] = decodePolicy;
   table["membar"] = table["fence"] = decodeFence;
 }
 

@@ -129,6 +129,22 @@ std::optional<ModuleVariable> Module::findVariable(std::string_view name) const 
 unsigned Module::ptxVersion() const { return program->version; }
 unsigned Module::targetSm() const { return program->sm; }
 
+namespace {
+
+// The first PTX version that knows a target.
+unsigned versionOfTarget(unsigned sm) { return sm >= 89 ? 78 : sm >= 87 ? 74 : sm >= 86 ? 71 : sm >= 80 ? 70 : 63; }
+
+void checkTarget(const ptx::ModuleSyntax &syntax, const DeviceModel &device) {
+  if (syntax.sm > device.sm)
+    throw ptx::SyntaxError(
+        0, "the module is for sm_" + std::to_string(syntax.sm) + ", the device is sm_" + std::to_string(device.sm),
+        true);
+  if (syntax.version < versionOfTarget(syntax.sm))
+    throw ptx::SyntaxError(0, "this .version does not know .target sm_" + std::to_string(syntax.sm), true);
+}
+
+} // namespace
+
 std::unique_ptr<Module> parseModule(std::string_view text, const DeviceModel &device, GlobalMemory &memory,
                                     ParseError &error) {
   auto program = std::make_shared<Program>();
@@ -138,10 +154,7 @@ std::unique_ptr<Module> parseModule(std::string_view text, const DeviceModel &de
     ptx::ModuleSyntax syntax = ptx::parse(text);
     program->version = syntax.version;
     program->sm = syntax.sm;
-    if (syntax.sm > device.sm)
-      throw ptx::SyntaxError(
-          0, "the module is for sm_" + std::to_string(syntax.sm) + ", the device is sm_" + std::to_string(device.sm),
-          true);
+    checkTarget(syntax, device);
     program->variables = syntax.variables;
     placeVariables(*program, memory);
     link(*program, syntax);

@@ -218,6 +218,8 @@ void decodePack(Decoder &decoder, Type type, bool pack) {
   out.width = static_cast<uint8_t>(ptx::bytesOf(type) / list.size());
   Type element = out.width == 4 ? Type::B32 : out.width == 2 ? Type::B16 : Type::B8;
   for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i]->kind == Operand::Register && ptx::bytesOf(list[i]->type) != out.width)
+      decoder.fail("the elements of the vector do not fill the type");
     if (pack)
       out.s[i] = decoder.value(*list[i], element);
     else
