@@ -48,6 +48,7 @@ Barrier &arrive(Warp &warp, const Instr &instr, uint32_t lanes, unsigned id) {
 void barrierLanes(Warp &warp, const Instr &instr, uint32_t lanes) {
   if ((instr.flags & Aligned) && !warp.alignedArrival(instr, lanes))
     return;
+  warp.spill(warp.active, warp.pc); // completing the barrier may resume other lanes of this warp
   unsigned id = uniformValue(warp, instr, instr.s[0], lanes, "barriers");
   if (id > 15)
     warp.fault(Report::BadInstruction, instr, __builtin_ctz(lanes), "there is no barrier " + std::to_string(id));
@@ -60,7 +61,6 @@ void barrierLanes(Warp &warp, const Instr &instr, uint32_t lanes) {
   }
   if (instr.kind != Arrive) {
     barrier.waiters.push_back({warp.index, lanes, warp.frame, &instr});
-    warp.spill(warp.active, warp.pc);
     forLanes(lanes, [&](unsigned lane) { warp.waitMask[lane] = id; });
     warp.suspend(lanes, Wait::Barrier, warp.pc);
   }

@@ -94,6 +94,7 @@ void link(Program &program, const ptx::ModuleSyntax &module) {
     function.frameBytes = syntax.frameBytes;
     function.params = syntax.params;
     function.returns = syntax.returns;
+    function.registers = syntax.registers;
   }
   for (size_t i = 0; i < module.functions.size(); ++i)
     if (module.functions[i].defined)

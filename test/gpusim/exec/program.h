@@ -84,6 +84,7 @@ struct Function {
   uint32_t registerSlots = 0, predicateSlots = 2;
   uint32_t frameBytes = 0;
   std::vector<ptx::Param> params, returns;
+  std::vector<ptx::RegisterRange> registers;
   std::vector<PoolEntry> pool;
   std::vector<uint64_t> poolLanes; // [entry][32]; shared variables not yet added
   bool poolHasShared = false;

@@ -76,6 +76,13 @@ struct Param {
   uint32_t offset = 0, size = 0, align = 1;
 };
 
+// A declaration of registers: name, or name0 ... name(count-1).
+struct RegisterRange {
+  std::string name;
+  uint32_t slot, count;
+  bool predicate;
+};
+
 struct FunctionSyntax {
   std::string name;
   uint32_t line = 0;
@@ -87,6 +94,7 @@ struct FunctionSyntax {
   uint32_t frameBytes = 0;                        // local variables and .param variables
   uint32_t registerSlots = 0, predicateSlots = 2; // predicates 0 and 1 are constants: false and true
   uint32_t registerWords = 0;                     // declared 32-bit registers
+  std::vector<RegisterRange> registers;           // for debugging output
   std::vector<Instruction> body;
   std::vector<std::vector<uint32_t>> branchTables;
 };

@@ -100,6 +100,7 @@ void Parser::registers() {
     }
     uint32_t &slots = type == Type::Pred ? current->predicateSlots : current->registerSlots;
     scopes[scope].registers[name] = {slots, count, type};
+    current->registers.push_back({std::string(name), slots, count, type == Type::Pred});
     slots += std::max(1u, count);
     if (type != Type::Pred)
       current->registerWords += std::max(1u, count) * (bitsOf(type) > 32 ? 2 : 1);
@@ -273,7 +274,7 @@ bool Parser::lookupRegister(std::string_view name, Operand &out) const {
     --stem;
   for (uint32_t s = scope; s != noIndex; s = scopes[s].parent) {
     const auto &known = scopes[s].registers;
-    auto set = [&](const RegisterRange &range, uint32_t index) {
+    auto set = [&](const Registers &range, uint32_t index) {
       out.kind = range.type == Type::Pred ? Operand::Predicate : Operand::Register;
       out.type = range.type;
       out.slot = range.slot + index;

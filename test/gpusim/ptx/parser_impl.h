@@ -16,14 +16,14 @@ public:
   ModuleSyntax run();
 
 private:
-  struct RegisterRange {
+  struct Registers {
     uint32_t slot;
     uint32_t count; // 0: the name itself; else name0 ... name(count-1)
     Type type;
   };
   struct Scope {
     uint32_t parent;
-    std::unordered_map<std::string_view, RegisterRange> registers;
+    std::unordered_map<std::string_view, Registers> registers;
     std::unordered_map<std::string_view, Symbol> symbols;
   };
   struct Declaration {
