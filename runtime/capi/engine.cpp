@@ -189,6 +189,8 @@ moray_status *moray_engine_query_kernel_profile(const moray_engine *engine, size
   return nullptr;
 }
 
+void moray_engine_reset_profile(moray_engine *engine) { engine->engine->resetProfile(); }
+
 void moray_probe_options_init(moray_probe_options *options) {
   initOptions(options);
   options->bytes = uint64_t{256} << 20;

@@ -82,8 +82,8 @@ Status Engine::checkLength(size_t prompt, const moray_sequence &sequence) const 
   const size_t longest = setup.context - (sequence.options.prompt_only ? 0 : 1);
   if (prompt > longest)
     return fail(kE5005,
-                "the prompt has %zu tokens, the context of %u has room for %zu; shorten it or create the engine with a "
-                "longer context (the model allows %u)",
+                "the prompt has %zu tokens, the context of %u has room for %zu; shorten it or ask for a longer context "
+                "(-c; the model allows %u)",
                 prompt, setup.context, longest, artifact.model().max_positions());
   if (sequence.pagesNeeded > pages.size())
     return fail(kE5005, "the sequence needs %u cache pages, the cache has %u; ask for fewer tokens or a larger cache",

@@ -23,6 +23,8 @@ public:
 
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result);
 
+  void resetProfile() { executor->resetProfile(); }
+
   const Artifact &model() const { return artifact; }
   const Executor &execution() const { return *executor; }
   const EngineSetup &configuration() const { return setup; }

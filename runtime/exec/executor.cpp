@@ -67,6 +67,13 @@ void Executor::startProfile() {
     time.samples.reserve(kMaxSamples);
 }
 
+void Executor::resetProfile() {
+  for (Times &time : times) {
+    time.launches = time.ns = 0;
+    time.samples.clear();
+  }
+}
+
 void Executor::account(uint32_t slot, uint64_t ns) {
   Times &time = times[slot];
   ++time.launches;

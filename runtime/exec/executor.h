@@ -43,6 +43,7 @@ public:
   const Counters &counters() const { return counted; }
   // All zero unless the engine profiles.
   moray_kernel_profile profileOf(size_t kernel) const;
+  void resetProfile();
 
 protected:
   // By slot, when profiling.

@@ -12,7 +12,7 @@
 
 namespace moray::tools {
 
-static volatile std::sig_atomic_t interruptCount = 0;
+static volatile std::sig_atomic_t interruptCount = 0, interruptSignal = 0;
 
 int fail(const char *code, const std::string &message, const std::string &fix, int exitCode) {
   std::fprintf(stderr, "error[%s]: %s\n", code, message.c_str());
@@ -84,10 +84,11 @@ bool readFile(const std::string &path, std::string &content) {
   return false;
 }
 
-static void onInterrupt(int) {
+static void onInterrupt(int signal) {
   interruptCount = interruptCount + 1;
+  interruptSignal = signal;
   if (interruptCount > 1)
-    _exit(kExitInterrupted);
+    _exit(128 + signal);
 }
 
 void installSignalHandlers() {
@@ -99,6 +100,8 @@ void installSignalHandlers() {
 }
 
 bool interrupted() { return interruptCount != 0; }
+
+int interruptedExit() { return 128 + interruptSignal; }
 
 int writeOut(const char *text, size_t bytes) {
   errno = 0;
@@ -113,6 +116,20 @@ int flushOut() {
     return kExitClosedPipe;
   return fail("E1003", std::string("cannot write the result to stdout: ") + std::strerror(errno ? errno : EIO),
               "check the free space where it goes", kExitResources);
+}
+
+CLI::Validator numberBetween(double least, double most, bool includingLeast) {
+  return CLI::Validator(
+      [=](std::string &text) {
+        char *end = nullptr;
+        double value = std::strtod(text.c_str(), &end);
+        bool valid =
+            end != text.c_str() && *end == '\0' && value <= most && (includingLeast ? value >= least : value > least);
+        char range[96];
+        std::snprintf(range, sizeof range, " not in range %s%g to %g", includingLeast ? "" : "above ", least, most);
+        return valid ? std::string() : "Value " + text + range;
+      },
+      "");
 }
 
 CLI::Validator wholeNumber() {

@@ -36,16 +36,21 @@ bool parseTokenIds(const std::string &text, std::vector<int32_t> &ids);
 /// Reads a whole file ("-" is stdin). Returns false and prints error[E1002] when it cannot.
 bool readFile(const std::string &path, std::string &content);
 
-/// SIGINT sets a flag that the caller polls between steps; a second SIGINT ends the process at once. SIGPIPE is
+/// SIGINT and SIGTERM set a flag that the caller polls between steps; a second one ends the process at once. SIGPIPE is
 /// ignored, so that a closed pipe shows as a failed write.
 void installSignalHandlers();
 bool interrupted();
+/// The exit code after an interruption: 128 + the signal, 130 for SIGINT, 143 for SIGTERM.
+int interruptedExit();
 
 /// Writes to stdout and flushes. Returns kExitOk, kExitClosedPipe once the reader has gone away, or kExitResources when
 /// the result cannot be written for another reason (error[E1003] was printed).
 int writeOut(const char *text, size_t bytes);
 /// The same for what was printed on stdout so far: the end of every tool that uses printf.
 int flushOut();
+
+/// A check for options: a number from `least` (itself allowed or not) to `most`; never NaN, which CLI::Range lets pass.
+CLI::Validator numberBetween(double least, double most, bool includingLeast);
 
 /// A check for options: digits of a number below 2^64, and no sign (CLI11 wraps -1 and cuts what is too large).
 CLI::Validator wholeNumber();

@@ -1,6 +1,7 @@
 // The parts of moray-bench: what is measured, how, and how it is printed.
 #pragma once
 #include "common/cli.h"
+#include "common/device_flags.h"
 #include "common/runtime_handles.h"
 
 #include <cstdint>
@@ -13,11 +14,12 @@ struct BenchOptions {
   std::string model, output = "md", cpuLevel = "auto";
   std::vector<uint32_t> prompts{512}, generates{128}, batches{1}, depths{0};
   uint32_t threads = 0, chunk = 512, repetitions = 5;
-  bool randomWeights = false, profile = false;
+  bool randomWeights = false, profile = false, kernels = false;
+  DeviceFlags device;
   uint64_t seed = 0;
 };
 
-/// What the machine reached in probe kernels of the artifact; 0 where the artifact has none.
+/// What the machine reached in probes: kernels of the artifact on a CPU, a copy on a GPU; 0 where there is no probe.
 struct Machine {
   double bytesPerS = 0, flopsPerS = 0;
 };
@@ -46,10 +48,12 @@ std::vector<BenchTest> listTests(const BenchOptions &options);
 int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
                       Engine &engine);
 
-/// The target that the engine runs, and its index.
-moray_target_info targetOf(const Model &model, const Engine &engine, size_t &index);
-
 int probeMachine(const Model &model, const Engine &engine, Machine &machine);
+/// Runs one test and prints the table of its kernels: each timed alone in real steps, on a GPU with a flushed L2 cache.
+/// Needs an engine made with BenchOptions::kernels.
+int runKernels(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
+               const Machine &machine);
+
 int runTest(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
             const Machine &machine, BenchResult &result);
 
@@ -57,6 +61,12 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
                    const std::vector<BenchResult> &results);
 void printJson(const BenchOptions &options, const Model &model, const Engine &engine, const Machine &machine,
                const std::vector<BenchResult> &results);
+std::string testName(const BenchTest &test);
+/// The table of kernels of one test that took `steps` steps: medians, rates by the runtime's model, fractions of the
+/// peaks.
+int printKernels(const BenchTest &test, uint64_t steps, const Model &model, const Engine &engine,
+                 const Machine &machine);
+
 /// Time of each kernel over the whole run, most expensive first (needs BenchOptions::profile), on stderr.
 int printProfile(const Model &model, const Engine &engine);
 

@@ -66,7 +66,7 @@ int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, dou
   double seconds = 0;
   while (true) {
     if (interrupted())
-      return kExitInterrupted;
+      return interruptedExit();
     moray_step_info info = {};
     double begin = nowS();
     if (int code = report(moray_engine_step(engine.get(), &info)))
@@ -129,25 +129,19 @@ int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> 
   engineOptions.cpu_level = options.cpuLevel.c_str();
   engineOptions.random_weights = options.randomWeights;
   engineOptions.random_weights_seed = options.seed;
-  engineOptions.profile = options.profile;
+  engineOptions.profile = options.kernels ? 2 : options.profile;
+  applyDeviceFlags(options.device, engineOptions);
   return createEngine(model, engineOptions, engine);
 }
 
-moray_target_info targetOf(const Model &model, const Engine &engine, size_t &index) {
-  moray_engine_info info;
-  moray_engine_query_info(engine.get(), &info);
-  index = info.target;
-  moray_target_info target = {};
-  moray_status_free(moray_model_query_target(model.get(), index, &target)); // the engine's own target exists
-  return target;
-}
-
 int probeMachine(const Model &model, const Engine &engine, Machine &machine) {
-  size_t target = 0;
-  moray_target_info of = targetOf(model, engine, target);
-  for (size_t i = 0; i < of.kernel_count; ++i) {
+  moray_engine_info about;
+  moray_engine_query_info(engine.get(), &about);
+  if (about.sm != 0)
+    return probe(engine, "copy", machine.bytesPerS);
+  for (size_t i = 0; i < targetOf(model, about).kernel_count; ++i) {
     moray_kernel_info info;
-    if (int code = report(moray_model_query_kernel(model.get(), target, i, &info)))
+    if (int code = report(moray_model_query_kernel(model.get(), about.target, i, &info)))
       return code;
     if (text(info.klass) != "probe")
       continue;
@@ -173,9 +167,27 @@ int runTest(const BenchTest &test, const BenchOptions &options, const Model &mod
       result.tokensPerS.push_back(tokensPerS);
   }
   std::sort(result.tokensPerS.begin(), result.tokensPerS.end());
-  size_t index = 0;
-  fillRoofline(config, targetOf(model, engine, index), machine, result);
+  moray_engine_info info;
+  moray_engine_query_info(engine.get(), &info);
+  fillRoofline(config, targetOf(model, info), machine, result);
   return kExitOk;
+}
+
+int runKernels(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
+               const Machine &machine) {
+  moray_model_config config;
+  moray_model_query_config(model.get(), &config);
+  moray_statistics before, after;
+  double ignored = 0;
+  if (int code = measureOnce(test, config.vocab, engine, ignored)) // warms up
+    return code;
+  moray_engine_reset_profile(engine.get());
+  moray_engine_query_statistics(engine.get(), &before);
+  for (uint32_t i = 0; i < options.repetitions; ++i)
+    if (int code = measureOnce(test, config.vocab, engine, ignored))
+      return code;
+  moray_engine_query_statistics(engine.get(), &after);
+  return printKernels(test, after.steps - before.steps, model, engine, machine);
 }
 
 } // namespace moray::tools

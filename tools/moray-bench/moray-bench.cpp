@@ -31,6 +31,10 @@ static void addFlags(CLI::App &app, BenchOptions &options) {
   app.add_option("--random-weights", options.seed, "fill the weights of a --weights=none artifact from this seed")
       ->check(wholeNumber());
   app.add_flag("--profile", options.profile, "time of each kernel on stderr (costs a clock read per launch)");
+  app.add_flag("--kernels", options.kernels,
+               "instead of whole steps, each kernel alone: GB/s, GFLOP/s, fraction of the measured peaks")
+      ->excludes("--profile");
+  addDeviceFlags(app, options.device);
   app.add_option("-o,--output", options.output, "md or json (default md)")->check(CLI::IsMember({"md", "json"}));
   app.set_version_flag("--version", std::string("moray-bench ") + moray_runtime_version());
 }
@@ -45,16 +49,25 @@ static int run(const BenchOptions &options) {
   Engine engine;
   if (int code = createBenchEngine(options, tests, model, engine))
     return code;
+  if (int code = reportDevice(model, engine))
+    return code;
   Machine machine;
   if (int code = probeMachine(model, engine, machine))
     return code;
 
   std::vector<BenchResult> results;
   for (const BenchTest &test : tests) {
+    if (options.kernels) {
+      if (int code = runKernels(test, options, model, engine, machine))
+        return code;
+      continue;
+    }
     results.emplace_back();
     if (int code = runTest(test, options, model, engine, machine, results.back()))
       return code;
   }
+  if (options.kernels)
+    return flushOut();
   (options.output == "json" ? printJson : printMarkdown)(options, model, engine, machine, results);
   if (int code = flushOut())
     return code;

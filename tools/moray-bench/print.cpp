@@ -7,9 +7,14 @@
 
 namespace moray::tools {
 
-static std::string testName(const BenchTest &test) {
+std::string testName(const BenchTest &test) {
   std::string name = (test.decode ? "tg" : "pp") + std::to_string(test.tokens);
   return test.depth ? name + " @ d" + std::to_string(test.depth) : name;
+}
+
+// "avx512", "sm_90".
+static std::string level(const moray_engine_info &info) {
+  return info.sm ? "sm_" + std::to_string(info.sm) : text(info.cpu_level);
 }
 
 // Which limit is nearer, and how near: "read 61 %" or "fma 27 %".
@@ -29,20 +34,19 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
   moray_model_query_config(model.get(), &config);
   moray_engine_info info;
   moray_engine_query_info(engine.get(), &info);
-  size_t index = 0;
-  moray_target_info target = targetOf(model, engine, index);
+  moray_target_info target = targetOf(model, info);
   std::printf("| model | numerics | params | level | threads | batch | test | t/s (median) | spread | GB/s | GFLOP/s | "
               "roofline |\n");
   std::printf("|---|---|---:|---|---:|---:|---|---:|---:|---:|---:|---:|\n");
   for (const BenchResult &result : results)
     std::printf("| %s | %s | %.2f M | %s | %u | %u | %s | %.2f | %.1f %% | %.2f | %.2f | %s |\n",
                 text(config.family).c_str(), text(target.numerics).c_str(),
-                static_cast<double>(config.parameters) / 1e6, text(info.cpu_level).c_str(), info.threads,
+                static_cast<double>(config.parameters) / 1e6, level(info).c_str(), info.sm ? 0 : info.threads,
                 result.test.batch, testName(result.test).c_str(), result.median(), 100 * result.spread(),
                 result.bytesPerS / 1e9, result.flopsPerS / 1e9, nearestLimit(result).c_str());
-  std::printf(
-      "\nmachine (probe kernels of this artifact, same run): read %.2f GB/s, fma %.2f GFLOP/s; %u repetitions\n",
-      machine.bytesPerS / 1e9, machine.flopsPerS / 1e9, options.repetitions);
+  std::printf("\nmachine (%s, same run): read %.2f GB/s, fma %.2f GFLOP/s; %u repetitions\n",
+              info.sm ? "the driver's copy on the device" : "probe kernels of this artifact", machine.bytesPerS / 1e9,
+              machine.flopsPerS / 1e9, options.repetitions);
   std::printf("one token: %.2f MB of weights, %.2f MFLOP\n", static_cast<double>(target.active_weight_bytes) / 1e6,
               static_cast<double>(target.active_flops) / 1e6);
 }
@@ -53,8 +57,7 @@ void printJson(const BenchOptions &options, const Model &model, const Engine &en
   moray_model_query_config(model.get(), &config);
   moray_engine_info info;
   moray_engine_query_info(engine.get(), &info);
-  size_t index = 0;
-  moray_target_info target = targetOf(model, engine, index);
+  moray_target_info target = targetOf(model, info);
   nlohmann::ordered_json object = {{"schema", "moray.bench/1"},
                                    {"model", options.model},
                                    {"family", text(config.family)},
@@ -62,8 +65,10 @@ void printJson(const BenchOptions &options, const Model &model, const Engine &en
                                    {"parameters", config.parameters},
                                    {"active_weight_bytes", target.active_weight_bytes},
                                    {"active_flops", target.active_flops},
-                                   {"cpu_level", text(info.cpu_level)},
-                                   {"threads", info.threads},
+                                   {"device", text(info.device)},
+                                   {"target", text(target.name)},
+                                   {"level", level(info)},
+                                   {"threads", info.sm ? 0 : info.threads},
                                    {"memory_bytes", info.memory.total},
                                    {"repetitions", options.repetitions}};
   object["machine"] = {{"read_bytes_per_s", machine.bytesPerS}, {"fma_flops_per_s", machine.flopsPerS}};
@@ -94,12 +99,12 @@ int printProfile(const Model &model, const Engine &engine) {
   };
   std::vector<Line> lines;
   uint64_t total = 0;
-  size_t target = 0;
-  moray_target_info of = targetOf(model, engine, target);
-  for (size_t i = 0; i < of.kernel_count; ++i) {
+  moray_engine_info about;
+  moray_engine_query_info(engine.get(), &about);
+  for (size_t i = 0; i < targetOf(model, about).kernel_count; ++i) {
     moray_kernel_info info;
     moray_kernel_profile profile;
-    if (int code = report(moray_model_query_kernel(model.get(), target, i, &info)))
+    if (int code = report(moray_model_query_kernel(model.get(), about.target, i, &info)))
       return code;
     if (int code = report(moray_engine_query_kernel_profile(engine.get(), i, &profile)))
       return code;
@@ -112,6 +117,46 @@ int printProfile(const Model &model, const Engine &engine) {
     std::fprintf(stderr, "%5.1f %% %10.3f ms %9llu launches %10.2f us  %s\n",
                  100.0 * line.ns / std::max<uint64_t>(total, 1), line.ns / 1e6,
                  static_cast<unsigned long long>(line.launches), line.ns / 1e3 / line.launches, line.name.c_str());
+  return kExitOk;
+}
+
+// A rate and its fraction of a peak; "-" where there is no model.
+static std::string rate(double value, double unit, double peak) {
+  char out[48];
+  if (value <= 0)
+    return "-";
+  if (peak > 0)
+    std::snprintf(out, sizeof out, "%.2f (%.0f %%)", value / unit, 100 * value / peak);
+  else
+    std::snprintf(out, sizeof out, "%.2f", value / unit);
+  return out;
+}
+
+int printKernels(const BenchTest &test, uint64_t steps, const Model &model, const Engine &engine,
+                 const Machine &machine) {
+  moray_engine_info about;
+  moray_engine_query_info(engine.get(), &about);
+  std::printf("\n%s, batch %u\n| class | kernel | launches/step | median us | GB/s | GFLOP/s "
+              "|\n|---|---|---:|---:|---:|---:|\n",
+              testName(test).c_str(), test.batch);
+  double sumUs = 0;
+  for (size_t i = 0; i < targetOf(model, about).kernel_count; ++i) {
+    moray_kernel_info info;
+    moray_kernel_profile profile;
+    if (int code = report(moray_model_query_kernel(model.get(), about.target, i, &info)))
+      return code;
+    if (int code = report(moray_engine_query_kernel_profile(engine.get(), i, &profile)))
+      return code;
+    if (profile.launches == 0)
+      continue;
+    double seconds = static_cast<double>(std::max<uint64_t>(profile.median_ns, 1)) / 1e9;
+    double perStep = static_cast<double>(profile.launches) / static_cast<double>(std::max<uint64_t>(steps, 1));
+    sumUs += perStep * seconds * 1e6;
+    std::printf("| %s | %s | %.2f | %.2f | %s | %s |\n", text(info.klass).c_str(), text(info.name).c_str(), perStep,
+                seconds * 1e6, rate(static_cast<double>(profile.bytes) / seconds, 1e9, machine.bytesPerS).c_str(),
+                rate(static_cast<double>(profile.flops) / seconds, 1e9, machine.flopsPerS).c_str());
+  }
+  std::printf("sum of the kernels of a step: %.2f us\n", sumUs);
   return kExitOk;
 }
 

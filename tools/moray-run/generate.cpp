@@ -154,7 +154,7 @@ int generate(const RunOptions &options, const Model &model, const Engine &engine
     code = printJson(options, prompt, result);
   if (code == kExitOk || code == kExitClosedPipe)
     printTiming(options, result.info);
-  return code == kExitOk && result.finish == MORAY_FINISH_CANCELLED ? int(kExitInterrupted) : code;
+  return code == kExitOk && result.finish == MORAY_FINISH_CANCELLED ? interruptedExit() : code;
 }
 
 int writeLogits(const RunOptions &options, const Model &model, const Engine &engine,

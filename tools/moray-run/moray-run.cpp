@@ -31,20 +31,25 @@ static void addPromptFlags(CLI::App &app, RunOptions &options) {
   app.add_flag("--no-bos", options.noBos, "do not put the beginning-of-sentence token before the text");
 }
 
+// Flags of what is not done with --score or --logits are refused there, not ignored.
 static void addGenerationFlags(CLI::App &app, RunOptions &options) {
-  app.add_option("-n,--max-tokens", options.maxTokens,
-                 "tokens to generate (default: until an end token or the context is full)")
-      ->check(CLI::Range(1u, UINT_MAX - 1));
-  app.add_option("--temp", options.temperature, "temperature; 0 is greedy (default 0)")
-      ->check(CLI::Range(0.0f, 1000.0f));
-  app.add_option("--top-k", options.topK, "sample among the K best tokens; 0 is off (default 0)");
-  app.add_option("--top-p", options.topP,
-                 "sample among the best tokens that reach this probability; 1 is off (default 1)")
-      ->check(CLI::Range(0.0f, 1.0f));
-  app.add_flag("--model-sampling", options.modelSampling, "use the checkpoint's own temperature, top-k and top-p");
-  app.add_option("--seed", options.seed, "seed of sampling (default 0); equal seeds give equal texts")
-      ->check(wholeNumber());
-  app.add_flag("--ignore-eos", options.ignoreEos, "go on after an end token");
+  CLI::Option *flags[] = {
+      app.add_option("-n,--max-tokens", options.maxTokens,
+                     "tokens to generate (default: until an end token or the context is full)")
+          ->check(CLI::Range(1u, UINT_MAX - 1)),
+      app.add_option("--temp", options.temperature, "temperature; 0 is greedy (default 0)")
+          ->check(numberBetween(0, 1000, true)),
+      app.add_option("--top-k", options.topK, "sample among the K best tokens; 0 is off (default 0)"),
+      app.add_option("--top-p", options.topP,
+                     "sample among the best tokens that reach this probability; 1 is off (default 1)")
+          ->check(numberBetween(0, 1, false)),
+      app.add_flag("--model-sampling", options.modelSampling, "use the checkpoint's own temperature, top-k and top-p"),
+      app.add_option("--seed", options.seed, "seed of sampling (default 0); equal seeds give equal texts")
+          ->check(wholeNumber()),
+      app.add_flag("--ignore-eos", options.ignoreEos, "go on after an end token"),
+  };
+  for (CLI::Option *flag : flags)
+    flag->excludes("--score")->excludes("--logits");
 }
 
 static void addEngineFlags(CLI::App &app, RunOptions &options) {
@@ -57,6 +62,7 @@ static void addEngineFlags(CLI::App &app, RunOptions &options) {
       ->check(CLI::Range(1u, 1u << 20));
   app.add_option("--cpu-level", options.cpuLevel,
                  "auto, x86-64-v3, avx512 or amx; fails where the machine or the artifact lacks it");
+  addDeviceFlags(app, options.device);
   app.add_flag("--verify", options.verify, "hash all weights before the start");
   app.add_flag("--json", options.json, "print one JSON object: prompt ids, generated ids, text, timings");
   app.set_version_flag("--version", std::string("moray-run ") + moray_runtime_version());
@@ -79,7 +85,7 @@ static int readPrompt(const RunOptions &options, const Model &model, std::vector
     if (path == "-" && isatty(STDIN_FILENO))
       std::fputs("moray-run: type the prompt, end it with Ctrl-D\n", stderr);
     if (!readFile(path, text))
-      return interrupted() ? kExitInterrupted : kExitUsage;
+      return interrupted() ? interruptedExit() : kExitUsage;
   }
   if (text.empty())
     return fail("E1005", "the prompt is empty", "give a text with -p, -f or stdin, or ids with --tokens", kExitUsage);
@@ -102,12 +108,15 @@ static int run(RunOptions &options) {
   engineOptions.context = options.context;
   engineOptions.prefill_chunk = options.chunk;
   engineOptions.cpu_level = options.cpuLevel.c_str();
+  applyDeviceFlags(options.device, engineOptions);
   if (!options.logitsFile.empty())
     engineOptions.max_outs = 64; // logits of many rows per step
   Engine engine;
   if (int code = createEngine(model, engineOptions, engine))
     return code;
   options.loadMs = nowMs() - begin;
+  if (int code = reportDevice(model, engine))
+    return code;
   if (!options.scoreFile.empty())
     return score(options, model, engine);
   return options.logitsFile.empty() ? generate(options, model, engine, prompt)

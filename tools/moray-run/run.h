@@ -1,6 +1,7 @@
 // The parts of moray-run: its options, and one function per thing it can do.
 #pragma once
 #include "common/cli.h"
+#include "common/device_flags.h"
 #include "common/runtime_handles.h"
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 namespace moray::tools {
 
 struct RunOptions {
+  DeviceFlags device;
   std::string model, prompt, promptFile, tokens, scoreFile, logitsFile, cpuLevel = "auto";
   bool hasPrompt = false, hasTokens = false, modelSampling = false, json = false, ignoreEos = false, verify = false,
        noBos = false;

@@ -37,7 +37,7 @@ int score(const RunOptions &options, const Model &model, const Engine &engine) {
   double begin = nowMs();
   for (size_t from = 0; from < ids.size(); from += options.window - 1) {
     if (interrupted())
-      return kExitInterrupted;
+      return interruptedExit();
     if (int code = scoreWindow(engine, config.bos, ids, from, std::min<size_t>(ids.size(), from + options.window - 1),
                                logProbs))
       return code;

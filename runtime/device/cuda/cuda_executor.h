@@ -59,6 +59,7 @@ private:
   Bucket *bucketFor(const StepRequest &request);
   Status capture(Bucket &bucket);
   Status launchProgram(Entry entry);
+  bool hasWork(uint32_t slot) const;
   Status launchKernel(const Launch &launch, void **values);
   Status beginInterval(uint32_t slot);
   Status endInterval();

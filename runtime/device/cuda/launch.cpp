@@ -49,18 +49,34 @@ Status CudaExecutor::launchProgram(Entry entry) {
   const size_t kernels = plan.code.variants.size();
   void **next = parameters[static_cast<size_t>(entry)].data();
   for (const Launch &launch : bound.programs[static_cast<size_t>(entry)].launches) {
+    void **values = next;
+    if (launch.slot < kernels)
+      next += plan.code.target->kernels()->Get(launch.slot)->operand_count() + MORAY_GPU_TRAILING;
+    if (!hasWork(launch.slot))
+      continue;
     MORAY_TRY(beginInterval(launch.slot));
     if (launch.slot < kernels) {
-      MORAY_TRY(launchKernel(launch, next));
-      next += plan.code.target->kernels()->Get(launch.slot)->operand_count() + MORAY_GPU_TRAILING;
-    } else if (const uint64_t bytes = copyBytes[launch.slot - kernels]) {
-      const Result result = (*driver)->memcpyDtoDAsync(toAddress(launch.args.operands[1]),
-                                                       toAddress(launch.args.operands[0]), bytes, stream);
+      MORAY_TRY(launchKernel(launch, values));
+    } else {
+      const Result result =
+          (*driver)->memcpyDtoDAsync(toAddress(launch.args.operands[1]), toAddress(launch.args.operands[0]),
+                                     copyBytes[launch.slot - kernels], stream);
       MORAY_TRY(check(result, "copying between buffers"));
     }
     MORAY_TRY(endInterval());
   }
   return {};
+}
+
+// Whether a kernel has a grid that is not 0, or a copy has bytes.
+bool CudaExecutor::hasWork(uint32_t slot) const {
+  const size_t kernels = plan.code.variants.size();
+  if (slot >= kernels)
+    return copyBytes[slot - kernels] != 0;
+  for (uint32_t s = 0; s < plan.code.variants[slot]->stages()->size(); ++s)
+    if (grids[gridFirst[slot] + s] != 0)
+      return true;
+  return false;
 }
 
 Status CudaExecutor::launchKernel(const Launch &launch, void **values) {

@@ -367,7 +367,8 @@ typedef struct moray_statistics {
 } moray_statistics;
 
 MORAY_API void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics);
-/* Times of one kernel since creation; all zero without `profile`. */
+
+/* Times of one kernel since creation or the last reset; all zero without `profile`. */
 typedef struct moray_kernel_profile {
   uint64_t launches, ns; /* all launches together */
   uint64_t median_ns;    /* of the first 4096 launches */
@@ -378,6 +379,7 @@ typedef struct moray_kernel_profile {
 
 MORAY_API MORAY_CHECKED moray_status *moray_engine_query_kernel_profile(const moray_engine *engine, size_t kernel,
                                                                         moray_kernel_profile *profile);
+MORAY_API void moray_engine_reset_profile(moray_engine *engine);
 
 /* ---- probes: the machine's limits, measured by compiled kernels of class "probe" (contract in schema/kernel_abi.h)
  * ---- */
@@ -394,8 +396,9 @@ typedef struct moray_probe_result {
 } moray_probe_result;
 
 MORAY_API void moray_probe_options_init(moray_probe_options *options);
-/* Runs probe kernel `name` on all workers once and times it; the memory is allocated, touched and freed by the call.
- * options may be NULL. Error 5009: no probe kernel of that name. */
+/* CPU: runs probe kernel `name` on all workers once and times it. GPU: `name` is "copy", the driver's own copy of `bytes`
+ * between two places, bytes read and written both counted. The memory is allocated, touched and freed by the call.
+ * options may be NULL. Error 5009: no probe of that name. */
 MORAY_API MORAY_CHECKED moray_status *moray_engine_run_probe(moray_engine *engine, const char *name,
                                                              const moray_probe_options *options,
                                                              moray_probe_result *result);

@@ -90,7 +90,7 @@ TEST_F(Cuda, MemoryIsWhatThePlanSays) {
   moray_memory_plan plan;
   EXPECT_OK(moray_model_query_memory(model.get(), &options, &plan));
   EXPECT_EQ(plan.weights, 256u + TOY_LAYERS * 256u); // each at a multiple of 256
-  EXPECT_EQ(plan.scratch, 256u);
+  EXPECT_EQ(plan.scratch, 1280u); // counters, a word per row
   EXPECT_EQ(plan.available, 0u); // no device was asked
   ToyEngine engine(model, options);
   EXPECT_EQ(fakeCuda().allocated, plan.total);
@@ -212,6 +212,9 @@ TEST_F(Cuda, ProfilesEachKernel) {
     EXPECT_EQ(attend.median_ns, 250000u);
     EXPECT_EQ(attend.ns, attend.launches * 250000u);
     EXPECT_GT(attend.bytes, 0u);
+    moray_engine_reset_profile(engine);
+    EXPECT_OK(moray_engine_query_kernel_profile(engine, 2, &attend));
+    EXPECT_EQ(attend.launches, 0u);
   }
 }
 

@@ -405,5 +405,7 @@ TEST(Engine, StatisticsAndKernelTimes) {
   EXPECT_OK(moray_engine_query_kernel_profile(engine, 2, &profile));
   EXPECT_EQ(profile.launches, 4u * TOY_LAYERS);
   EXPECT_GT(profile.ns, 0u);
+  EXPECT_GT(profile.median_ns, 0u);
+  EXPECT_GT(profile.bytes, 0u);
   EXPECT_FAILS(moray_engine_query_kernel_profile(engine, 7, &profile), "E5002", "kernel 7");
 }

@@ -288,6 +288,8 @@ void ToyArtifact::addCudaTarget(uint32_t sm) {
     auto variant = std::make_unique<VariantT>();
     variant->image = imageIndex;
     variant->scratch_bytes = times(SymbolId::Rows, 4);
+    variant->scratch_bytes.push_back(constant(MORAY_GPU_COUNTER_BYTES));
+    variant->scratch_bytes.push_back(operation(ExprOpKind::Add));
     for (const StageSource &source : stages[k]) {
       auto stage = std::make_unique<StageT>();
       stage->entry = name(source.entry);
