@@ -55,8 +55,24 @@ float gpusim::fp8ToFloat(Fp8Type type, uint8_t bits) {
   return sign ? -value : value;
 }
 
+/// Round to nearest even on the bits alone: the conversions that kernels do most.
+static uint16_t nearestBF16(uint32_t bits) {
+  return isNanF32(bits) ? kNanHalf : uint16_t((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+static uint16_t nearestF16(uint32_t bits) {
+  uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u)
+    return kNanHalf;
+  if (magnitude >= 0x47800000u) // 65536 and beyond
+    return uint16_t(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) // below 2^-14: next to 0.5, the last bit of a float is that of a subnormal half
+    return uint16_t(sign | (bitsOf(asF32(magnitude) + 0.5f) - 0x3f000000u));
+  return uint16_t(sign | (magnitude - (112u << 23) + 0xfffu + (magnitude >> 13 & 1)) >> 13);
+}
+
 uint16_t gpusim::floatToHalf(HalfType type, float value) {
-  return value != value ? kNanHalf : uint16_t(encode(double(value), formatOf(type), Round::Rn));
+  return type == HalfType::BF16 ? nearestBF16(bitsOf(value)) : nearestF16(bitsOf(value));
 }
 
 uint8_t gpusim::floatToFp8(Fp8Type type, float value) {
@@ -211,7 +227,27 @@ static uint64_t floatToFloat(NumType to, NumType from, uint64_t bits, CvtMode mo
   return finishFloat(to, encode(value, formatOf(to), mode.round, mode.satfinite), mode);
 }
 
+/// The frequent conversions without modifiers, done by the host or on bits; false if it is another one.
+static bool convertPlainly(NumType to, NumType from, uint64_t value, uint64_t &result) {
+  if (from == NumType::F32 && (to == NumType::BF16 || to == NumType::F16)) {
+    result = to == NumType::BF16 ? nearestBF16(uint32_t(value)) : nearestF16(uint32_t(value));
+  } else if (to == NumType::F32 && from == NumType::BF16) {
+    result = value << 16 & 0xffffffffu;
+  } else if (to == NumType::F32 && from == NumType::F16) {
+    result = canonicalF32(halfToFloat(HalfType::F16, uint16_t(value)));
+  } else if (to == NumType::F32 && (from == NumType::S32 || from == NumType::U32)) {
+    result = bitsOf(from == NumType::S32 ? float(int32_t(value)) : float(uint32_t(value)));
+  } else {
+    return false;
+  }
+  return true;
+}
+
 uint64_t gpusim::convert(NumType to, NumType from, uint64_t value, CvtMode mode) {
+  bool plain = mode.round == Round::Rn && !mode.ftz && !mode.sat && !mode.relu && !mode.integral && !mode.satfinite;
+  uint64_t result;
+  if (plain && convertPlainly(to, from, value, result))
+    return result;
   if (!isFloat(from))
     return isFloat(to) ? integerToFloat(to, from, value, mode) : integerToInteger(to, from, value, mode.sat);
   if (isFloat(to))

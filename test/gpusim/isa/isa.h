@@ -89,16 +89,29 @@ uint32_t fmaF32Slow(uint32_t a, uint32_t b, uint32_t c, FpMode mode);
 
 inline bool isPlain(FpMode mode) { return mode.round == Round::Rn && !mode.ftz && !mode.sat; }
 inline uint32_t canonicalF32(float value) { return value != value ? kNanF32 : bitsOf(value); }
+/// ftz and sat of a result.
+inline uint32_t finishF32(uint32_t bits, FpMode mode) {
+  if (mode.ftz)
+    bits = flushF32(bits);
+  if (mode.sat)
+    bits = (bits >> 31) || isNanF32(bits) ? 0 : bits > 0x3f800000u ? 0x3f800000u : bits;
+  return bits;
+}
+inline float inputF32(uint32_t bits, FpMode mode) { return asF32(mode.ftz ? flushF32(bits) : bits); }
 
 inline uint32_t addF32(uint32_t a, uint32_t b, FpMode mode = {}) {
-  return isPlain(mode) ? canonicalF32(asF32(a) + asF32(b)) : addF32Slow(a, b, mode);
+  return mode.round == Round::Rn ? finishF32(canonicalF32(inputF32(a, mode) + inputF32(b, mode)), mode)
+                                 : addF32Slow(a, b, mode);
 }
 inline uint32_t subF32(uint32_t a, uint32_t b, FpMode mode = {}) { return addF32(a, b ^ 0x80000000u, mode); }
 inline uint32_t mulF32(uint32_t a, uint32_t b, FpMode mode = {}) {
-  return isPlain(mode) ? canonicalF32(asF32(a) * asF32(b)) : mulF32Slow(a, b, mode);
+  return mode.round == Round::Rn ? finishF32(canonicalF32(inputF32(a, mode) * inputF32(b, mode)), mode)
+                                 : mulF32Slow(a, b, mode);
 }
 inline uint32_t fmaF32(uint32_t a, uint32_t b, uint32_t c, FpMode mode = {}) {
-  return isPlain(mode) ? canonicalF32(std::fma(asF32(a), asF32(b), asF32(c))) : fmaF32Slow(a, b, c, mode);
+  if (mode.round != Round::Rn)
+    return fmaF32Slow(a, b, c, mode);
+  return finishF32(canonicalF32(std::fma(inputF32(a, mode), inputF32(b, mode), inputF32(c, mode))), mode);
 }
 uint32_t divF32(uint32_t a, uint32_t b, FpMode mode = {});
 uint32_t rcpF32(uint32_t a, FpMode mode = {});

@@ -115,43 +115,32 @@ double gpusim::sqrtOdd(double a) {
 //===----------------------------------------------------------------------===//
 
 /// One rounding of a round-to-odd result, then ftz and sat.
-static uint32_t finishF32(double value, FpMode mode) {
-  if (value != value)
-    return mode.sat ? 0 : kNanF32;
-  uint32_t bits = uint32_t(encode(value, kF32, mode.round));
-  if (mode.ftz)
-    bits = flushF32(bits);
-  if (mode.sat)
-    bits = (bits >> 31) ? 0 : bits > 0x3f800000u ? 0x3f800000u : bits;
-  return bits;
+static uint32_t roundF32(double value, FpMode mode) {
+  return finishF32(value != value ? kNanF32 : uint32_t(encode(value, kF32, mode.round)), mode);
 }
 
-static double inputF32(uint32_t bits, FpMode mode) { return asF32(mode.ftz ? flushF32(bits) : bits); }
-
 uint32_t gpusim::addF32Slow(uint32_t a, uint32_t b, FpMode mode) {
-  return finishF32(addOdd(inputF32(a, mode), inputF32(b, mode), mode.round), mode);
+  return roundF32(addOdd(inputF32(a, mode), inputF32(b, mode), mode.round), mode);
 }
 
 uint32_t gpusim::mulF32Slow(uint32_t a, uint32_t b, FpMode mode) {
-  return finishF32(inputF32(a, mode) * inputF32(b, mode), mode);
+  return roundF32(double(inputF32(a, mode)) * inputF32(b, mode), mode);
 }
 
 uint32_t gpusim::fmaF32Slow(uint32_t a, uint32_t b, uint32_t c, FpMode mode) {
-  return finishF32(addOdd(inputF32(a, mode) * inputF32(b, mode), inputF32(c, mode), mode.round), mode);
+  return roundF32(addOdd(double(inputF32(a, mode)) * inputF32(b, mode), inputF32(c, mode), mode.round), mode);
 }
 
 uint32_t gpusim::divF32(uint32_t a, uint32_t b, FpMode mode) {
-  if (isPlain(mode))
-    return canonicalF32(asF32(a) / asF32(b));
-  return finishF32(divOdd(inputF32(a, mode), inputF32(b, mode)), mode);
+  float x = inputF32(a, mode), y = inputF32(b, mode);
+  return mode.round == Round::Rn ? finishF32(canonicalF32(x / y), mode) : roundF32(divOdd(x, y), mode);
 }
 
 uint32_t gpusim::rcpF32(uint32_t a, FpMode mode) { return divF32(0x3f800000u, a, mode); }
 
 uint32_t gpusim::sqrtF32(uint32_t a, FpMode mode) {
-  if (isPlain(mode))
-    return canonicalF32(std::sqrt(asF32(a)));
-  return finishF32(sqrtOdd(inputF32(a, mode)), mode);
+  float x = inputF32(a, mode);
+  return mode.round == Round::Rn ? finishF32(canonicalF32(std::sqrt(x)), mode) : roundF32(sqrtOdd(x), mode);
 }
 
 /// The smaller of two values that are no NaN, -0 below +0; `T` is the bit pattern's type.
