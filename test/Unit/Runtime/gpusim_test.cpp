@@ -1,5 +1,5 @@
-// The toy model through the PTX simulator: both arenas, graphs and single launches, each with the oracle's tokens and
-// without a report.
+// The toy model through the PTX simulator: both arenas, graphs and single launches, each with the oracle's tokens, the
+// same bits and without a report.
 #include "cuda_test.h"
 #include <cstdlib>
 #include <dlfcn.h>
@@ -34,23 +34,30 @@ protected:
 TEST_F(Gpusim, GeneratesLikeTheOracleInEveryMode) {
   const uint64_t before = reports();
   const ToyModel model(cudaToy());
+  std::vector<std::vector<float>> first;
   for (const char *arena : {"guarded", "packed"})
     for (int graphs : {0, 1})
       for (uint32_t chunk : {3u, 64u}) {
-        moray_engine_options configured = options(3, 32);
+        moray_engine_options configured = options(5, 32);
         configured.arena = arena;
         configured.cuda_graphs = graphs;
         configured.prefill_chunk = chunk;
         ToyEngine engine(model, configured);
         std::vector<moray_sequence *> sequences;
-        for (int i = 0; i < 4; ++i) // one more than places
-          sequences.push_back(
-              engine.add(prompt(static_cast<size_t>(5 + 3 * i), i), greedy(static_cast<uint32_t>(3 + i))));
+        std::vector<std::vector<float>> logits(6, std::vector<float>(24 * TOY_VOCAB));
+        for (size_t i = 0; i < 6;
+             ++i) { // one more than places; they end one by one, so every bucket is met, also partly full
+          moray_sequence_options request = greedy(static_cast<uint32_t>(3 + i));
+          request.logits = logits[i].data();
+          request.logits_rows = 24;
+          sequences.push_back(engine.add(prompt(5 + 2 * i, static_cast<int32_t>(i)), request));
+        }
         engine.run();
-        for (int i = 0; i < 4; ++i)
-          EXPECT_EQ(tokensOf(sequences[static_cast<size_t>(i)]),
-                    toyGenerate(prompt(static_cast<size_t>(5 + 3 * i), i), static_cast<size_t>(3 + i)))
+        for (size_t i = 0; i < 6; ++i)
+          EXPECT_EQ(tokensOf(sequences[i]), toyGenerate(prompt(5 + 2 * i, static_cast<int32_t>(i)), 3 + i))
               << arena << graphs << chunk;
+        first = first.empty() ? logits : first;
+        EXPECT_EQ(logits, first) << arena << graphs << chunk;
       }
   EXPECT_EQ(reports(), before);
 }
