@@ -14,6 +14,7 @@
 #include "kernel_abi.h"
 #include <limits>
 #include <numeric>
+#include <utility>
 
 using namespace mlir;
 using namespace moray::codegen;
@@ -30,6 +31,11 @@ class RouterEmitter {
 public:
   RouterEmitter(const RouterBody &spec, GpuBuilder &g) : spec(spec), g(g) {}
   void emit();
+  /// Shared memory in which one warp selects.
+  static uint64_t warpBytes(const RouterBody &spec) {
+    bool grouped = spec.selection != RouterBody::All;
+    return 4 * (2 * spec.experts + spec.top + (grouped ? 2 * spec.groups : 0));
+  }
   /// Blocks that share the experts of one group of rows.
   static int64_t splits(const RouterBody &spec) { return (int64_t(spec.experts) + kWarps - 1) / kWarps; }
 
@@ -124,7 +130,9 @@ Value RouterEmitter::arriveLast(Value group, Value alone) {
 //===----------------------------------------------------------------------===//
 
 void RouterEmitter::makeWarpMemory() {
-  auto array = [&](uint64_t words) { return g.at(g.sharedArray(4 * words * kWarps), g.mul(warp, int64_t(4 * words))); };
+  Value mine = g.at(g.dynamicShared(), g.mul(warp, int64_t(warpBytes(spec))));
+  int64_t used = 0;
+  auto array = [&](uint64_t words) { return g.at(mine, std::exchange(used, used + int64_t(4 * words))); };
   scores = array(spec.experts), choice = array(spec.experts), chosen = array(spec.top);
   if (spec.selection != RouterBody::All)
     groupScores = array(spec.groups), kept = array(spec.groups);
@@ -298,7 +306,8 @@ static GpuPlan planRouter(const KernelSpec &kernel, const GpuTarget &) {
   SizeExpr groups = SizeExpr::ceilDiv(spec.domain.count(), kRows);
   SizeExpr grid = SizeExpr::max(SizeExpr::min(groups, kCounters) * SizeExpr(RouterEmitter::splits(spec)), groups);
   SizeExpr scratch = SizeExpr(MORAY_GPU_COUNTER_BYTES) + spec.domain.capacity() * SizeExpr(spec.experts * 4);
-  return {{{"", grid, unsigned(kThreads), 0}}, scratch, "rows=4 experts=4"};
+  unsigned shared = unsigned(RouterEmitter::warpBytes(spec) * kWarps);
+  return {{{"", grid, unsigned(kThreads), shared}}, scratch, "rows=4 experts=4"};
 }
 
 static llvm::Error emitRouter(const KernelSpec &kernel, const GpuTarget &, unsigned, GpuBuilder &g) {

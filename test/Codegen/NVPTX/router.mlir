@@ -5,7 +5,7 @@
 // 64 blocks share the 256 experts of four rows, for as many groups of rows as there are counters.
 // PLAN:      // cuda:sm_80: rows=4 experts=4
 // PLAN-NEXT: // scratch: 1024 T 1024 * +
-// PLAN-NEXT: // stage router_{{[0-9a-f]+}}: grid rows 4 ceildiv 256 min 64 * rows 4 ceildiv max, threads 128, dynamic shared 0
+// PLAN-NEXT: // stage router_{{[0-9a-f]+}}: grid rows 4 ceildiv 256 min 64 * rows 4 ceildiv max, threads 128, dynamic shared 8576
 
 // Eight loads of the weight row are under way before the first product.
 // CHECK-LABEL:   .entry router_

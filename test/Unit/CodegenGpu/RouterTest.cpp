@@ -104,3 +104,11 @@ TEST(GpuRouter, NotFiniteLogitsAreAFault) {
   std::memcpy(&operands[0][(5 * 96 + 7) * 2], &infinity, 2);
   EXPECT_EQ(12u, both.run(operands, symbolsOf(6), 11));
 }
+
+TEST(GpuRouter, TooManyExpertsForSharedMemoryAreRefused) {
+  RouterCase c{"softmax", "greedy", 4096, 64, 1, 1, 2, false, false, 1.0};
+  auto compiled = compileGpuKernels({routerSpec(c)}, *findGpuTarget("cuda:sm_80"), CompileOptions());
+  ASSERT_FALSE(bool(compiled));
+  std::string message = llvm::toString(compiled.takeError());
+  EXPECT_NE(std::string::npos, message.find("E3107")) << message;
+}
