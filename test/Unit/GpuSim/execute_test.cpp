@@ -6,17 +6,16 @@ namespace {
 
 using Words = std::vector<uint32_t>;
 
-Words runWarp(const std::string &body, unsigned threads = 32, unsigned sm = 80) {
-  Sim sim(kernel(body), sm);
+Words runWarp(const std::string &body, unsigned threads = 32, unsigned sm = 80, const std::string &version = "8.0") {
+  Sim sim(kernel(body), sm, version);
   uint64_t out = sim.buffer(threads * 4);
   expectClean(sim.run("k", {1}, {threads}, out));
   return sim.download<uint32_t>(out, threads);
 }
 
 TEST(Execute, IntegerArithmetic) {
-  Words out =
-      runWarp("mad.lo.u32 %r1, %t, %t, 7;\nsub.s32 %r2, 5, %r1;\nabs.s32 %r3, %r2;\nmul.hi.u32 %r4, %r3, -1;\n"
-              "shl.b32 %r5, %r4, 3;\nbfe.s32 %r6, %r5, 2, 6;\nst.global.u32 [%mine], %r6;\nret;");
+  Words out = runWarp("mad.lo.u32 %r1, %t, %t, 7;\nsub.s32 %r2, 5, %r1;\nabs.s32 %r3, %r2;\nmul.hi.u32 %r4, %r3, -1;\n"
+                      "shl.b32 %r5, %r4, 3;\nbfe.s32 %r6, %r5, 2, 6;\nst.global.u32 [%mine], %r6;\nret;");
   for (unsigned i = 0; i < 32; ++i) {
     uint32_t r3 = static_cast<uint32_t>(std::abs(5 - static_cast<int>(i * i + 7)));
     uint32_t r4 = static_cast<uint32_t>(uint64_t(r3) * 0xffffffffu >> 32);
@@ -58,10 +57,9 @@ const char *fibonacci =
     "add.u32 %a0, %a3, %a4;\nDONE: st.param.b32 [result], %a0;\nret;\n}\n";
 
 TEST(Execute, DivergentRecursion) {
-  Sim sim(
-      kernel("rem.u32 %r1, %t, 9;\n{\n.param .b32 a;\n.param .b32 b;\nst.param.b32 [a], %r1;\ncall (b), fib, (a);\n"
-             "ld.param.b32 %r2, [b];\n}\nst.global.u32 [%mine], %r2;\nret;",
-             "k", fibonacci));
+  Sim sim(kernel("rem.u32 %r1, %t, 9;\n{\n.param .b32 a;\n.param .b32 b;\nst.param.b32 [a], %r1;\ncall (b), fib, (a);\n"
+                 "ld.param.b32 %r2, [b];\n}\nst.global.u32 [%mine], %r2;\nret;",
+                 "k", fibonacci));
   uint64_t out = sim.buffer(128);
   expectClean(sim.run("k", {1}, {32}, out));
   Words values = sim.download<uint32_t>(out, 32);
@@ -123,11 +121,11 @@ TEST(Execute, ShuffleVoteMatchRedux) {
 }
 
 TEST(Execute, SharedAndBarrier) {
-  Words out = runWarp(
-      ".shared .align 4 .b8 sh[512];\nmov.u32 %r1, sh;\nmad.lo.u32 %r2, %t, 4, %r1;\nst.shared.u32 [%r2], %t;\n"
-      "bar.sync 0;\nsub.u32 %r3, 127, %t;\nmad.lo.u32 %r4, %r3, 4, %r1;\nld.shared.u32 %r5, [%r4];\n"
-      "st.global.u32 [%mine], %r5;\nret;",
-      128);
+  Words out =
+      runWarp(".shared .align 4 .b8 sh[512];\nmov.u32 %r1, sh;\nmad.lo.u32 %r2, %t, 4, %r1;\nst.shared.u32 [%r2], %t;\n"
+              "bar.sync 0;\nsub.u32 %r3, 127, %t;\nmad.lo.u32 %r4, %r3, 4, %r1;\nld.shared.u32 %r5, [%r4];\n"
+              "st.global.u32 [%mine], %r5;\nret;",
+              128);
   for (uint32_t i = 0; i < 128; ++i)
     EXPECT_EQ(out[i], 127 - i);
 }
@@ -187,6 +185,52 @@ TEST(Execute, AsyncCopyWithZeroFill) {
   for (unsigned i = 0; i < 31; ++i)
     EXPECT_EQ(result[4 * i], 8 * i + 3);
   EXPECT_EQ(result[124], 124u);
+}
+
+TEST(Execute, Lop3WithPredicate) {
+  Words out = runWarp("setp.eq.u32 %p1, %t, 31;\nlop3.or.b32 %r1|%p2, %t, 1, 0, 0xc0, %p1;\nselp.u32 %r2, 10, 0, %p2;\n"
+                      "add.u32 %r1, %r1, %r2;\nst.global.u32 [%mine], %r1;\nret;",
+                      32, 80, "8.2");
+  for (uint32_t i = 0; i < 32; ++i)
+    EXPECT_EQ(out[i], (i & 1) + ((i & 1) || i == 31 ? 10 : 0));
+}
+
+TEST(Execute, PairsOf16BitIntegers) {
+  Words out = runWarp(
+      "mad.lo.u32 %r1, %t, 0x10001, 0xfffe0003;\nmax.s16x2 %r2, %r1, 0x00000005;\nadd.u16x2 %r2, %r2, 0x0001ffff;\n"
+      "st.global.u32 [%mine], %r2;\nret;",
+      32, 90);
+  for (uint32_t i = 0; i < 32; ++i) {
+    uint32_t high = static_cast<uint32_t>(std::max(0, static_cast<int>(i) - 2)) + 1, low = std::max(5u, i + 3) - 1;
+    EXPECT_EQ(out[i], high << 16 | low) << i;
+  }
+}
+
+TEST(Execute, BlocksOnTwoHostThreads) {
+  Sim sim(kernel(
+      "mov.u32 %r1, %ctaid.x;\nmov.u32 %r2, %ntid.x;\nmad.lo.u32 %r3, %r1, %r2, %t;\nmad.wide.u32 %rd1, %r3, 4, %out;\n"
+      "mov.u32 %r4, %ctaid.y;\nmov.u32 %r5, %nctaid.x;\nmul.lo.u32 %r5, %r5, %r2;\nmul.lo.u32 %r5, %r5, %r4;\n"
+      "mad.wide.u32 %rd1, %r5, 4, %rd1;\nmad.lo.u32 %r3, %r4, 1000, %r3;\nst.global.u32 [%rd1], %r3;\nret;"));
+  sim.options.threads = 2;
+  uint64_t out = sim.buffer(4 * 5 * 3 * 40);
+  expectClean(sim.run("k", {5, 3}, {40}, out));
+  Words values = sim.download<uint32_t>(out, 5 * 3 * 40);
+  for (uint32_t i = 0; i < values.size(); ++i)
+    EXPECT_EQ(values[i], i % 200 + i / 200 * 1000);
+}
+
+TEST(Debug, TraceAndBreakNameRegisters) {
+  Sim sim(
+      kernel(".shared .align 4 .b8 sh[4];\nmov.u32 %r7, sh;\nadd.u32 %r3, %t, 10;\nst.shared.u32 [%r7], 0x01020304;\n"
+             "setp.gt.u32 %p4, %r3, 10;\nret;"));
+  sim.options.traceKernel = sim.options.breakKernel = "k";
+  sim.options.breakLine = 21;
+  testing::internal::CaptureStderr();
+  expectClean(sim.run("k", {1}, {2}, sim.buffer(8)));
+  std::string text = testing::internal::GetCapturedStderr();
+  EXPECT_NE(text.find("add.u32 %r3, %t, 10;\n    %r3: a b\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("    %p4: 00000002\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("shared 00000: 04030201"), std::string::npos) << text;
 }
 
 TEST(Execute, DynamicSharedFollowsStatic) {
