@@ -124,7 +124,8 @@ void ExpandedEmitter::loadLatents(Value page, Value firstKey, Value firstColumn,
   auto address = [&](Value key) {
     return g.at(g.at(page, g.mul(key, int64_t(2 * spec.cacheWidth()))), g.shl(firstColumn, 1));
   };
-  stageRows(g, latents, kKeys, columns, 0, padMma(columns), {address, live, spec.cacheWidth() % 8 == 0});
+  stageRows(g, latents, kKeys, columns, 0, padMma(columns),
+            {address, live, spec.cacheWidth() % 8 == 0, /*rolled=*/true});
 }
 
 void ExpandedEmitter::loadRopeKeys(Value page, Value firstKey) {
@@ -132,7 +133,8 @@ void ExpandedEmitter::loadRopeKeys(Value page, Value firstKey) {
   auto address = [&](Value key) {
     return g.at(g.at(page, g.mul(key, int64_t(2 * spec.cacheWidth()))), int64_t(2 * spec.latent));
   };
-  stageRows(g, keys, kKeys, spec.rope, 0, shape.r, {address, live, spec.cacheWidth() % 8 == 0 && spec.latent % 8 == 0});
+  stageRows(g, keys, kKeys, spec.rope, 0, shape.r,
+            {address, live, spec.cacheWidth() % 8 == 0 && spec.latent % 8 == 0, /*rolled=*/true});
 }
 
 /// One group of 128 of each latent becomes the values of its codes; the scales go to `scales` (spec fp8.md 4). Four
@@ -231,7 +233,7 @@ Values ExpandedEmitter::expandChunk(Value page, Value firstKey, Value firstColum
   for (size_t slab = 0; slab < shape.slabs(); ++slab) {
     auto row = [&](Value row) { return weightRow(g.add(row, int64_t(slab * kSlab))); };
     auto live = [&](Value row) { return weightExists(g.add(row, int64_t(slab * kSlab))); };
-    stageWeights(g, spec, weights, kSlab, padMma(columns), {row, live, firstColumn, /*ahead=*/1});
+    stageWeights(g, spec, weights, kSlab, padMma(columns), {row, live, firstColumn, /*ahead=*/1, /*rolled=*/true});
     awaitTiles(g);
     Values part = slabProduct(slab, g.shrl(firstColumn, 7), columns,
                               Values(sums.begin() + 16 * slab, sums.begin() + 16 * (slab + 1)));

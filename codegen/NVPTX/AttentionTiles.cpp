@@ -19,13 +19,14 @@ Value moray::codegen::keepHere(GpuBuilder &g, Value value) {
 void moray::codegen::keepRolled(GpuBuilder &g) { inlinePtx(g, {}, {}, ".pragma \"nounroll\";", ""); }
 
 /// Calls `body` for the items [0, count) of this thread, `ahead` at a time; items beyond the end have `exists` false.
-static void forItems(GpuBuilder &g, uint64_t count, unsigned ahead,
+static void forItems(GpuBuilder &g, uint64_t count, unsigned ahead, bool rolled,
                      llvm::function_ref<void(ArrayRef<Value> items, ArrayRef<Value> exist)> body) {
   Value step = g.c32(g.threads * ahead);
   bool whole = count % (g.threads * ahead) == 0;
   Value thread = keepHere(g, g.thread());
   g.forLoop(g.c32(0), g.c32(count), step, [&](Value base) {
-    keepRolled(g);
+    if (rolled)
+      keepRolled(g);
     Values items, exist;
     for (unsigned i = 0; i < ahead; ++i) {
       items.push_back(g.add(g.add(base, thread), int64_t(i) * g.threads));
@@ -53,7 +54,7 @@ static Place placeOf(GpuBuilder &g, Value item, uint64_t perRow, uint64_t width)
 /// Element by element: rows that begin anywhere.
 static void stageElements(GpuBuilder &g, const GpuTile &tile, uint64_t rows, uint64_t columns, uint64_t tileColumn,
                           uint64_t padded, const TileSource &source) {
-  forItems(g, rows * padded, 1, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
+  forItems(g, rows * padded, 1, source.rolled, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
     Place place = placeOf(g, items[0], padded, 1);
     whereExists(g, exist[0], [&] {
       Value live = both(g, source.live(place.row), padded == columns ? Value() : g.ult(place.column, int64_t(columns)));
@@ -73,7 +74,7 @@ void moray::codegen::stageRows(GpuBuilder &g, const GpuTile &tile, uint64_t rows
     return;
   }
   uint64_t chunks = padded / 8;
-  forItems(g, rows * chunks, 1, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
+  forItems(g, rows * chunks, 1, source.rolled, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
     Place place = placeOf(g, items[0], chunks, 8);
     whereExists(g, exist[0], [&] {
       Value live = both(g, source.live(place.row), padded == columns ? Value() : g.ult(place.column, int64_t(columns)));
@@ -109,7 +110,7 @@ static void stageCodes(GpuBuilder &g, const AttentionBody &spec, const GpuTile &
   unsigned ahead = std::min<uint64_t>(part.ahead, (rows * chunks + g.threads - 1) / g.threads);
   Type four = GpuBuilder::vec(4, g.i32);
   int64_t end = padMma(spec.latent);
-  forItems(g, rows * chunks, ahead, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
+  forItems(g, rows * chunks, ahead, part.rolled, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
     llvm::SmallVector<std::pair<Place, Value>> loaded;
     for (Value item : items) {
       // What does not exist is read from a place that does and replaced by zeros: no branch between the loads.
@@ -130,7 +131,7 @@ void moray::codegen::stageWeights(GpuBuilder &g, const AttentionBody &spec, cons
   // Rows of kv_b are padded with zeros to 64 bytes; beyond that there is nothing to read.
   int64_t end = padMma(spec.latent);
   uint64_t chunks = columns / 8;
-  forItems(g, rows * chunks, 1, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
+  forItems(g, rows * chunks, 1, part.rolled, [&](ArrayRef<Value> items, ArrayRef<Value> exist) {
     Place place = placeOf(g, items[0], chunks, 8);
     whereExists(g, exist[0], [&] {
       Value from = g.add(part.firstColumn, place.column), live = g.andi(part.live(place.row), g.ult(from, end));

@@ -35,6 +35,7 @@ struct TileSource {
   llvm::function_ref<mlir::Value(mlir::Value row)> address; // global address of the first element; not read if not live
   llvm::function_ref<mlir::Value(mlir::Value row)> live;    // i1; rows that are not live become zero
   bool aligned = true;                                      // addresses are multiples of 16 bytes
+  bool rolled = false;                                      // keepRolled
 };
 
 /// Copies `columns` bf16 elements of `rows` rows to `tile` from its column `tileColumn` on; zeros follow up to `padded`
@@ -48,6 +49,7 @@ struct WeightPart {
   llvm::function_ref<mlir::Value(mlir::Value row)> live; // i1
   mlir::Value firstColumn;                               // i64, a multiple of 16
   unsigned ahead = 4;                                    // loads of codes under way: 4 registers each
+  bool rolled = false;                                   // keepRolled
 };
 /// Weights as bf16 in `tile`: FP8 codes widened exactly, without their scales. `columns` is a multiple of 16; columns
 /// beyond the latent become zero. Committed, not awaited, as above.
