@@ -78,10 +78,16 @@ public:
   }
   HostRange at(unsigned lane, uint64_t address) const {
     if (whole.kind == AccessKind::Inside)
-      return {AccessKind::Inside, whole.bytes + (address - first), whole.defined + (address - first)};
+      return {AccessKind::Inside, whole.bytes + (address - first), whole.defined + (address - first), whole.constant};
     HostRange range = warp.block->memory->resolve(address, bytes);
     if (range.kind != AccessKind::Inside)
       badAddress(warp, instr, lane, address, bytes, ptx::Space::Global, what);
+    return range;
+  }
+  HostRange writable(unsigned lane, uint64_t address) const {
+    HostRange range = at(lane, address);
+    if (range.constant)
+      badAddress(warp, instr, lane, address, bytes, ptx::Space::Const, "writes (the memory is constant)");
     return range;
   }
 

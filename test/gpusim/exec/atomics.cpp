@@ -10,6 +10,7 @@ namespace {
 using ptx::Space;
 using ptx::Type;
 
+enum Flags : uint8_t { Acquire = 1, Release = 2 };
 enum Op : uint8_t { Add, Min, Max, And, Or, Xor, Inc, Dec, Exchange, CompareSwap };
 
 uint64_t addHalves(Type type, uint64_t a, uint64_t b) {
@@ -99,7 +100,7 @@ uint8_t *location(Warp &warp, const Instr &instr, const GlobalSpan *span, unsign
     warp.block->shadow.access(warp, instr, lane, static_cast<uint32_t>(address), sizeof(T), SharedAccess::Atomic);
     return bytes;
   }
-  HostRange range = span->at(lane, address);
+  HostRange range = span->writable(lane, address);
   bool writesOnly = instr.kind == Exchange && instr.d[0] == noSlot;
   if (!writesOnly && !allDefined(range.defined, sizeof(T)))
     undefinedBytes(warp, instr, lane, address, sizeof(T), space);
@@ -123,7 +124,10 @@ template <class T> void atomic(Warp &warp, const Instr &instr, uint32_t lanes) {
       span.emplace(warp, instr, some, addresses, sizeof(T), "an atomic on");
     forLanes(some, [&](unsigned lane) {
       uint8_t *bytes = location<T>(warp, instr, span ? &*span : nullptr, lane, addresses[lane], space);
+      uint64_t place = addresses[lane] + (space == Space::Shared ? sharedWindow : 0);
+      warp.observe(lane, place, instr.flags & Acquire);
       T old = atomicUpdate<T>(instr, bytes, b[lane], c[lane]);
+      warp.publish(lane, place, instr.flags & Release, false);
       if (d)
         d[lane] = old;
     });
@@ -144,7 +148,9 @@ void checkType(Decoder &decoder, Op op, Type type) {
 void decodeAtomic(Decoder &decoder) {
   bool red = decoder.opcode() == "red";
   Instr &out = decoder.out;
-  decoder.takeAny({"relaxed", "acquire", "release", "acq_rel"});
+  std::string_view order = decoder.takeAny({"relaxed", "acquire", "release", "acq_rel"});
+  out.flags = (order == "acquire" || order == "acq_rel" ? Acquire : 0) |
+              (order == "release" || order == "acq_rel" ? Release : 0);
   decoder.takeAny({"cta", "cluster", "gpu", "sys"});
   out.space = decoder.space();
   decoder.ignoreCacheOperators();

@@ -7,7 +7,15 @@ namespace {
 using ptx::Space;
 using ptx::Type;
 
-enum Flags : uint8_t { Strong = 1 };
+enum Flags : uint8_t { Strong = 1, Acquire = 2, Release = 4 };
+
+// Calls body(lane, generic address) for each lane; bySpace has made offsets of addresses in windows.
+template <class F> void forStrong(const Instr &instr, uint32_t lanes, const Addresses &addresses, F &&body) {
+  forLanes(lanes, [&](unsigned lane) {
+    bool offset = instr.space == Space::Shared || addresses[lane] < windowSize;
+    body(lane, addresses[lane] + (offset ? sharedWindow : 0));
+  });
+}
 
 // Where a lane's local or parameter bytes are; `defined` may be null.
 struct Bytes {
@@ -99,6 +107,9 @@ template <class T> void load(Warp &warp, const Instr &instr, uint32_t lanes) {
       return loadGlobal(loader, some, addresses, size, space);
     }
   });
+  if (instr.flags & Strong)
+    forStrong(instr, lanes, addresses,
+              [&](unsigned lane, uint64_t location) { warp.observe(lane, location, instr.flags & Acquire); });
 }
 
 // A lane's value, its elements side by side.
@@ -153,13 +164,16 @@ template <class T> void store(Warp &warp, const Instr &instr, uint32_t lanes) {
     default: {
       GlobalSpan span(warp, instr, some, addresses, size, "writes");
       return forLanes(some, [&](unsigned lane) {
-        HostRange range = span.at(lane, addresses[lane]);
+        HostRange range = span.writable(lane, addresses[lane]);
         storer.put(lane, range.bytes);
         std::memset(range.defined, 1, size);
       });
     }
     }
   });
+  if (instr.flags & Strong)
+    forStrong(instr, lanes, addresses,
+              [&](unsigned lane, uint64_t location) { warp.publish(lane, location, instr.flags & Release, true); });
 }
 
 Handler loadHandler(Type type) {
@@ -205,7 +219,7 @@ void takeSemantics(Decoder &decoder) {
   decoder.flag("weak");
   decoder.takeAny({"cta", "cluster", "gpu", "sys"});
   decoder.flag("unified");
-  decoder.out.flags = strong ? Strong : 0;
+  decoder.out.flags = (strong || acquire || release ? Strong : 0) | (acquire ? Acquire : 0) | (release ? Release : 0);
 }
 
 unsigned takeVector(Decoder &decoder) {
@@ -268,7 +282,7 @@ void decodeFence(Decoder &decoder) {
   decoder.takeAny({"acq_rel", "sc", "acquire", "release"});
   decoder.takeAny({"cta", "gl", "gpu", "sys", "cluster"});
   decoder.expectOperands(0, 0);
-  decoder.out.run = nothing;
+  decoder.out.run = [](Warp &warp, const Instr &, uint32_t lanes) { warp.fence(lanes); };
 }
 
 } // namespace

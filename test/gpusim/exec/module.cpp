@@ -47,6 +47,8 @@ void placeVariables(Program &program, GlobalMemory &memory) {
     const ptx::Variable &variable = program.variables[i];
     if (!program.addresses[i] || !variable.size)
       continue;
+    if (variable.space == ptx::Space::Const)
+      memory.makeConstant(program.addresses[i]);
     // Variables without an initial value are zeros.
     HostRange range = memory.resolve(program.addresses[i], variable.size);
     std::memset(range.bytes, 0, variable.size);

@@ -221,7 +221,7 @@ TEST_P(PlantedFault, HasACleanTwin) {
 INSTANTIATE_TEST_SUITE_P(Kernels, PlantedFault, testing::ValuesIn(names()),
                          [](const testing::TestParamInfo<std::string> &info) { return info.param; });
 
-TEST(PlantedFaults, AreAllThere) { EXPECT_GE(names().size(), 35u); }
+TEST(PlantedFaults, AreAllThere) { EXPECT_GE(names().size(), 42u); }
 
 TEST(PlantedFaults, LeaksAreReportedWhenTheContextGoes) {
   const DriverTable &driver = Simulator::get().driver;

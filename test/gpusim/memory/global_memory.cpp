@@ -89,6 +89,12 @@ bool GlobalMemory::release(uint64_t address) {
   return true;
 }
 
+void GlobalMemory::makeConstant(uint64_t address) {
+  std::unique_lock<std::shared_mutex> lock(mutex);
+  if (Allocation *allocation = lookup(address))
+    allocation->constant = true;
+}
+
 // The allocation with the largest base that is not above `address`, if the address lies inside it. The caller has the
 // lock.
 Allocation *GlobalMemory::lookup(uint64_t address) const {
@@ -105,19 +111,20 @@ HostRange GlobalMemory::resolve(uint64_t address, uint64_t size) const {
     if (entry.serial != serial || !entry.allocation->live || !entry.allocation->contains(address, size))
       continue;
     uint64_t offset = address - entry.allocation->base;
-    return {AccessKind::Inside, entry.allocation->bytes + offset, entry.allocation->defined + offset};
+    return {AccessKind::Inside, entry.allocation->bytes + offset, entry.allocation->defined + offset,
+            entry.allocation->constant};
   }
   std::shared_lock<std::shared_mutex> lock(mutex);
   Allocation *allocation = lookup(address);
   if (!allocation)
-    return {address < 4096 ? AccessKind::Null : AccessKind::OutOfBounds, nullptr, nullptr};
+    return {address < 4096 ? AccessKind::Null : AccessKind::OutOfBounds};
   if (!allocation->live)
-    return {AccessKind::UseAfterFree, nullptr, nullptr};
+    return {AccessKind::UseAfterFree};
   if (!allocation->contains(address, size))
-    return {AccessKind::OutOfBounds, nullptr, nullptr};
+    return {AccessKind::OutOfBounds};
   cache[cacheNext++ % cacheEntries] = {serial, allocation};
   uint64_t offset = address - allocation->base;
-  return {AccessKind::Inside, allocation->bytes + offset, allocation->defined + offset};
+  return {AccessKind::Inside, allocation->bytes + offset, allocation->defined + offset, allocation->constant};
 }
 
 const Allocation *GlobalMemory::find(uint64_t address) const {

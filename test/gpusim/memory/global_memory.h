@@ -20,6 +20,7 @@ struct Allocation {
   uint64_t number = 0;        // 1, 2, ... in the order of allocation
   std::string label;          // "allocation" or what the caller named it, e.g. "global counters"
   bool live = true;           // false after release
+  bool constant = false;      // kernels may not write it
   uint8_t *bytes = nullptr;   // host memory; null after release
   uint8_t *defined = nullptr; // one byte per byte: 0 = never written, 1 = written
   uint64_t mappedBytes = 0;   // length of each of the two host mappings
@@ -43,6 +44,7 @@ struct HostRange {
   AccessKind kind = AccessKind::OutOfBounds;
   uint8_t *bytes = nullptr;
   uint8_t *defined = nullptr;
+  bool constant = false; // kernels may not write it
 };
 
 /// All allocations of one device. Lookups may run on many threads at once, also beside allocate and release; the bytes
@@ -66,6 +68,8 @@ public:
   uint64_t allocate(uint64_t size, const std::string &label = "allocation");
   /// Releases the allocation that begins at `address`; false if none does or it was released before.
   bool release(uint64_t address);
+  /// Marks the live allocation that begins at `address` as constant memory; before anybody resolves it.
+  void makeConstant(uint64_t address);
 
   /// The host bytes of [address, address + size), which must lie in one live allocation. The fast path of every access.
   HostRange resolve(uint64_t address, uint64_t size) const;
