@@ -116,6 +116,26 @@ TEST(Race, ArriveOrdersProducerBeforeConsumer) {
   expectReport(runBlock(with(""), 64), Report::Deadlock, "bar.sync 1, 64");
 }
 
+// Warp 0 writes a word, then sets a flag; warp 1 waits for the flag and reads. Both sides need a fence.
+std::optional<Report> runFlag(const std::string &set, const std::string &wait) {
+  return runBlock(
+      ".shared .align 4 .b8 sh[64];\nmov.u32 %r1, sh;\nsetp.eq.u32 %p1, %t, 0;\n@%p1 st.shared.u32 [%r1+4], 0;\n"
+      "@%p1 st.shared.u32 [%r1], 0;\nbar.sync 0;\nsetp.eq.u32 %p2, %t, 32;\n@%p2 bra WAIT;\n@!%p1 bra END;\n"
+      "st.shared.u32 [%r1], 5;\n" +
+          set + "bra.uni END;\nWAIT:\n" + wait +
+          "setp.eq.u32 %p3, %r2, 0;\n@%p3 bra WAIT;\nld.shared.u32 %r3, [%r1];\nEND:\nret;",
+      64);
+}
+TEST(Race, FlagsWithFencesOrder) {
+  const std::string store = "st.volatile.shared.u32 [%r1+4], 1;\n", load = "ld.volatile.shared.u32 %r2, [%r1+4];\n";
+  expectClean(runFlag("membar.cta;\n" + store, load + "membar.cta;\n"));
+  expectReport(runFlag(store, load + "membar.cta;\n"), Report::Race, "ld.shared.u32 %r3");
+  expectReport(runFlag("membar.cta;\n" + store, load), Report::Race, "ld.shared.u32 %r3");
+  expectClean(runFlag("st.release.cta.shared.u32 [%r1+4], 1;\n", "ld.acquire.cta.shared.u32 %r2, [%r1+4];\n"));
+  expectClean(runFlag("fence.acq_rel.cta;\nred.shared.add.u32 [%r1+4], 1;\n",
+                      "atom.acquire.cta.shared.or.b32 %r2, [%r1+4], 0;\n"));
+}
+
 const std::string copy =
     ".shared .align 16 .b8 sh[2048];\nmov.u32 %r1, sh;\nmad.lo.u32 %r2, %t, 4, %r1;\nmov.u64 %rd1, source;\n"
     "mad.wide.u32 %rd1, %t, 4, %rd1;\nst.shared.u32 [%r2], 0;\nbar.sync 0;\ncp.async.ca.shared.global [%r2], [%rd1], "

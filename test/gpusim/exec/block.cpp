@@ -31,6 +31,7 @@ void Block::start(uint64_t linearIndex) {
   shadow.reset(bytes);
   for (Barrier &barrier : barriers)
     barrier = Barrier{};
+  published.clear();
   warps.resize((threads + 31) / 32);
   for (unsigned i = 0; i < warps.size(); ++i) {
     unsigned lanes = std::min(32u, threads - i * 32);

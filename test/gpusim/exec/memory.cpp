@@ -209,12 +209,11 @@ Handler storeHandler(Type type) {
 void nothing(Warp &, const Instr &, uint32_t) {}
 
 // Semantics and scopes change nothing in values: blocks see each other's plain accesses in order. Strong accesses to
-// shared memory do not race with each other.
+// shared memory do not race with each other and, with fences, order others.
 void takeSemantics(Decoder &decoder) {
+  bool acquire = decoder.flag("acquire"), release = decoder.flag("release");
   bool strong = decoder.flag("volatile");
   strong |= decoder.flag("relaxed");
-  strong |= decoder.flag("acquire");
-  strong |= decoder.flag("release");
   strong |= decoder.flag("mmio");
   decoder.flag("weak");
   decoder.takeAny({"cta", "cluster", "gpu", "sys"});

@@ -29,6 +29,9 @@ void Warp::start(Block &owner, unsigned warpIndex, uint32_t lanes, uint32_t func
   executed = 0;
   epoch = 1;
   known.fill(KnowledgeRef());
+  fenced.fill(KnowledgeRef());
+  seen.fill(KnowledgeRef());
+  fencedEpoch.fill(0);
   openGroup.fill(0);
   for (auto &groups : pendingGroups)
     groups.clear();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "test/gpusim/exec/program.h"
@@ -85,6 +86,10 @@ struct Warp {
   // Happens-before.
   uint32_t epoch = 1;
   std::array<KnowledgeRef, 32> known;
+  // What a lane knew at its last fence, with its epoch then (0: none since the start); its strong writes publish that.
+  // What it has seen published counts from its next fence on.
+  std::array<KnowledgeRef, 32> fenced, seen;
+  std::array<uint32_t, 32> fencedEpoch{};
 
   // Asynchronous copies per lane: groups not yet waited for, oldest first; openGroup is not committed, 0 if there is
   // none.
@@ -119,6 +124,9 @@ struct Warp {
   bool alignedArrival(const Instr &instr, uint32_t lanes);
   // The same for a .sync instruction with a mask of lanes (the same for all of `lanes` unless it says otherwise).
   bool syncArrival(const Instr &instr, uint32_t lanes, const uint64_t *masks);
+  void fence(uint32_t lanes);
+  void publish(unsigned lane, uint64_t location, bool release, bool replace);
+  void observe(unsigned lane, uint64_t location, bool acquire);
   void checkBypass(); // lanes that run past an .aligned instruction at which others wait
   unsigned thread(unsigned lane) const { return index * 32 + lane; }
   void growLocal(uint32_t bytes);
@@ -165,6 +173,7 @@ struct Block {
   std::vector<uint8_t> shared;
   SharedShadow shadow;
   std::array<Barrier, 16> barriers;
+  std::unordered_map<uint64_t, KnowledgeRef> published; // by generic address, through strong writes after fences
   std::map<uint32_t, Reach> reachable;
   uint64_t executed = 0;
 
