@@ -201,9 +201,11 @@ void SharedShadow::write(Cell &cell, const Access &access, uint32_t offset, uint
   checkWriter(cell, access, offset, size);
   if (cell.readEpoch)
     checkReaders(cell, access, offset);
+  // An atomic after a plain store of the same thread does not make that store strong for the others.
+  bool afterPlain = cell.writeEpoch == access.epoch && cell.writer == access.thread && !(cell.flags & StrongWriter);
   cell.writeEpoch = access.epoch;
   cell.writer = access.thread;
-  cell.flags = Defined | (access.strong ? StrongWriter : 0);
+  cell.flags = Defined | (access.strong && !afterPlain ? StrongWriter : 0);
   cell.async = access.async;
   cell.readEpoch = 0;
   cell.readWarp = 0;
