@@ -16,7 +16,10 @@ static GpuPlan planGemm(const KernelSpec &kernel, const GpuTarget &target) {
   GpuTileConfig config = chooseGpu(body, target);
   SizeExpr grid(gpuColumnTiles(body, config.streamColumns));
   for (const GpuGemmTile &tile : config.tiles) {
-    SizeExpr rowTiles = tile.upTo <= tile.rows ? SizeExpr(1) : SizeExpr::ceilDiv(body.domain.count(), tile.rows);
+    SizeExpr rows = body.domain.count();
+    if (tile.upTo != ~0u)
+      rows = SizeExpr::min(rows, tile.upTo);
+    SizeExpr rowTiles = SizeExpr::ceilDiv(rows, tile.rows);
     grid = SizeExpr::max(grid, SizeExpr(gpuColumnTiles(body, tile.columns)) * rowTiles);
   }
   return {{{"", grid, config.threads, unsigned(gpuGemmSharedBytes(body, config))}}, SizeExpr(0), config.str()};
@@ -91,6 +94,7 @@ static llvm::Error emitGemm(const KernelSpec &kernel, const GpuTarget &target, u
   if (llvm::Error error = checkGpuGemm(body))
     return error;
   GpuTileConfig config = chooseGpu(body, target);
+  g.setBlocksPerMultiprocessor(config.residentBlocks);
   DenseGemm(body, config, g).emit();
   return llvm::Error::success();
 }

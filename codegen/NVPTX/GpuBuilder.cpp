@@ -36,6 +36,9 @@ GpuBuilder::Value GpuBuilder::faultWord() { return trailing(MORAY_GPU_FAULT); }
 GpuBuilder::Value GpuBuilder::task() {
   return inPrologue("task", [&] { return zext(intrinsic("llvm.nvvm.read.ptx.sreg.ctaid.x", i32, {}), i64); });
 }
+void GpuBuilder::setBlocksPerMultiprocessor(unsigned blocks) {
+  function->setAttr("nvvm.minctasm", b.getI32IntegerAttr(blocks));
+}
 GpuBuilder::Value GpuBuilder::thread() {
   return inPrologue("thread", [&] { return intrinsic("llvm.nvvm.read.ptx.sreg.tid.x", i32, {}); });
 }

@@ -29,6 +29,10 @@ public:
   Value task() override; // block number as i64
   Value scratch() override;
 
+  /// Asks the assembler for code of which `blocks` blocks fit on a multiprocessor. Without it, it may aim at more and
+  /// spill.
+  void setBlocksPerMultiprocessor(unsigned blocks);
+
   // ---- threads (i32) ----
   Value thread(); // in the block
   Value lane();   // in the warp

@@ -7,8 +7,7 @@
 
 using namespace moray::codegen;
 
-// Two blocks to a multiprocessor, so that one computes while the other begins or ends: sm_80 has 164 KiB, of which each
-// block costs 1 KiB more than it asks for.
+// Two blocks fit on a multiprocessor: sm_80 has 164 KiB, of which each block costs 1 KiB more than it asks for.
 static constexpr uint64_t kSharedPerBlock = 80 << 10;
 static constexpr unsigned kMaxStages = 4;
 
@@ -47,25 +46,32 @@ GpuTileConfig moray::codegen::chooseGpu(const GemmBody &spec, const GpuTarget &t
   auto blocks = [&](unsigned columns) { return gpuColumnTiles(spec, columns); };
 
   // Wide tiles read the activations less often, narrow ones give every multiprocessor something to stream.
-  config.streamColumns = 16;
-  if (!spec.experts && blocks(16) < target.multiprocessors)
+  uint64_t matrices = std::clamp<uint64_t>(spec.experts, 1, 6); // a single row chooses 6 or 8 experts
+  if (matrices * blocks(16) < target.multiprocessors)
     config.streamColumns = 8;
   else if (parts == 1 && blocks(32) >= 4 * target.multiprocessors)
     config.streamColumns = 32;
-  // Operands under way are in registers: for 128 of K, 32 for 16 rows of BF16 activations, 16 for 16 rows of FP8 weights.
+  // Operands under way are in registers: for 128 of K, 32 for 16 rows of BF16 activations, 16 for 16 rows of FP8
+  // weights.
   unsigned registers = unsigned(16 * byteWidth(spec.x) + config.streamColumns * parts * byteWidth(spec.w));
-  config.streamDepth = std::clamp(96 / registers, 1u, 4u);
+  // Chips after sm_89 multiply e4m3 by way of f16, which takes registers of its own.
+  bool native = spec.x == DType::F8E4M3 && target.hasFp8Mma;
+  config.streamDepth = std::clamp((native ? 64 : 96) / registers, 1u, 4u);
 
   GpuGemmTile large, medium;
   large.columns = 64 / parts;
-  medium.rows = 64, medium.upTo = 64;
+  if (native)
+    large.rows = 96;
+  medium.rows = 64;
   medium.columns = (!spec.experts && blocks(64 / parts) < target.multiprocessors ? 32 : 64) / parts;
   if (spec.experts) {
     // Experts seldom have more than a few tiles of 64 rows each.
-    medium.upTo = ~0u;
     config.tiles = {medium};
-    config.persistentBlocks = 4 * target.multiprocessors;
+    config.persistentBlocks = 2 * config.residentBlocks * target.multiprocessors;
   } else {
+    // Small tiles also where large ones would leave multiprocessors without work.
+    unsigned rowTiles = unsigned((target.multiprocessors - 1) / blocks(large.columns));
+    medium.upTo = std::max(medium.rows, std::min(rowTiles, 8u) * large.rows);
     config.tiles = {medium, large};
   }
   for (GpuGemmTile &tile : config.tiles)

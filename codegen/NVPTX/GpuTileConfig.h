@@ -24,7 +24,8 @@ struct GpuGemmTile {
 /// partial products in the same order.
 struct GpuTileConfig {
   unsigned threads = 128;
-  unsigned streamRows = 16; // activation rows up to which weights are streamed: one fragment
+  unsigned residentBlocks = 2; // per multiprocessor: one computes while the other begins or ends
+  unsigned streamRows = 16;    // activation rows up to which weights are streamed: one fragment
   unsigned streamColumns = 16;
   unsigned streamDepth = 2; // blocks of 128 of K that each warp has under way besides the one that it multiplies
   llvm::SmallVector<GpuGemmTile, 2> tiles;

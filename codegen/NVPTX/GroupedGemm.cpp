@@ -158,6 +158,7 @@ static llvm::Error emitGroupedGemm(const KernelSpec &kernel, const GpuTarget &ta
   if (!body.experts || body.offsetsArg < 0)
     return llvm::createStringError("E3120: grouped matrix product without experts: " + body.key());
   GpuTileConfig config = chooseGpu(body, target);
+  g.setBlocksPerMultiprocessor(config.residentBlocks);
   GroupedGemm(body, config, g).emit();
   return llvm::Error::success();
 }
