@@ -1,7 +1,7 @@
 // Chooses the device, the target and the code of an engine. A device that was asked for is used or refused, never
 // replaced by another.
 #pragma once
-#include "runtime/engine/options.h"
+#include "runtime/device/options.h"
 #include "runtime/exec/executor.h"
 #include <memory>
 

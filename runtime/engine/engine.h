@@ -1,7 +1,7 @@
 // The engine: continuous batching over the compiled step, sample and score programs.
 #pragma once
+#include "runtime/device/options.h"
 #include "runtime/engine/batcher.h"
-#include "runtime/engine/options.h"
 #include "runtime/engine/page_pool.h"
 #include <memory>
 

@@ -17,6 +17,18 @@ static std::string level(const moray_engine_info &info) {
   return info.sm ? "sm_" + std::to_string(info.sm) : text(info.cpu_level);
 }
 
+// The graphs of decode steps that have run: {sequences, kernels}.
+static std::vector<moray_bucket_info> capturedGraphs(const Engine &engine, const moray_engine_info &info) {
+  std::vector<moray_bucket_info> graphs;
+  for (size_t i = 0; i < info.bucket_count; ++i) {
+    moray_bucket_info bucket = {0, 0};
+    moray_status_free(moray_engine_query_bucket(engine.get(), i, &bucket)); // it exists
+    if (bucket.launches)
+      graphs.push_back(bucket);
+  }
+  return graphs;
+}
+
 // Which limit is nearer, and how near: "read 61 %" or "fma 27 %".
 static std::string nearestLimit(const BenchResult &result) {
   if (result.bandwidthFraction == 0 && result.computeFraction == 0)
@@ -47,6 +59,8 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
   std::printf("\nmachine (%s, same run): read %.2f GB/s, fma %.2f GFLOP/s; %u repetitions\n",
               info.sm ? "the driver's copy on the device" : "probe kernels of this artifact", machine.bytesPerS / 1e9,
               machine.flopsPerS / 1e9, options.repetitions);
+  for (const moray_bucket_info &graph : capturedGraphs(engine, info))
+    std::printf("decode graph of up to %u sequences: %zu kernels\n", graph.seqs, graph.launches);
   std::printf("one token: %.2f MB of weights, %.2f MFLOP\n", static_cast<double>(target.active_weight_bytes) / 1e6,
               static_cast<double>(target.active_flops) / 1e6);
 }
@@ -72,6 +86,9 @@ void printJson(const BenchOptions &options, const Model &model, const Engine &en
                                    {"memory_bytes", info.memory.total},
                                    {"repetitions", options.repetitions}};
   object["machine"] = {{"read_bytes_per_s", machine.bytesPerS}, {"fma_flops_per_s", machine.flopsPerS}};
+  object["graphs"] = nlohmann::ordered_json::array();
+  for (const moray_bucket_info &graph : capturedGraphs(engine, info))
+    object["graphs"].push_back({{"seqs", graph.seqs}, {"kernels", graph.launches}});
   object["results"] = nlohmann::ordered_json::array();
   for (const BenchResult &result : results) {
     const BenchTest &test = result.test;

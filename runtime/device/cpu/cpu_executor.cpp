@@ -3,7 +3,7 @@
 #include "runtime/device/cpu/cpu_executor.h"
 #include "runtime/artifact/checker.h"
 #include "runtime/base/clock.h"
-#include "runtime/engine/random_weights.h"
+#include "runtime/device/random_weights.h"
 #include <algorithm>
 #include <cstring>
 

@@ -3,7 +3,7 @@
 #pragma once
 #include "runtime/device/cuda/device_memory.h"
 #include "runtime/device/cuda/module.h"
-#include "runtime/engine/options.h"
+#include "runtime/device/options.h"
 #include "runtime/exec/executor.h"
 
 namespace moray::rt::cuda {

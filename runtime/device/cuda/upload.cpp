@@ -2,7 +2,7 @@
 #include "runtime/device/cuda/upload.h"
 #include "runtime/artifact/checker.h"
 #include "runtime/device/cpu/thread_pool.h"
-#include "runtime/engine/random_weights.h"
+#include "runtime/device/random_weights.h"
 #include <algorithm>
 #include <cstring>
 

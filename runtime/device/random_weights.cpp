@@ -1,5 +1,5 @@
 // Counter-based random weights.
-#include "runtime/engine/random_weights.h"
+#include "runtime/device/random_weights.h"
 #include <cmath>
 #include <cstring>
 

@@ -1,5 +1,5 @@
 // Resolves the defaults of engine options and checks them against the model.
-#include "runtime/engine/options.h"
+#include "runtime/device/options.h"
 #include "runtime/device/cpu/thread_pool.h"
 #include <algorithm>
 #include <cstdlib>
