@@ -171,8 +171,9 @@ Result runKernel(const Fault &fault, const std::string &ptx) {
   EXPECT_EQ(driver.memAlloc(&out, size_t(fault.grid) * fault.block * 4), kSuccess);
   EXPECT_EQ(driver.memsetD8Async(in, 0, fault.inBytes, nullptr), kSuccess);
   EXPECT_EQ(driver.streamSynchronize(nullptr), kSuccess);
-  if (fault.freeIn)
+  if (fault.freeIn) {
     EXPECT_EQ(driver.memFree(in), kSuccess);
+  }
   void *arguments[] = {&in, &out};
   result = driver.launchKernel(function, fault.grid, 1, 1, fault.block, 1, 1, 0, nullptr, arguments, nullptr);
   if (result == kSuccess)

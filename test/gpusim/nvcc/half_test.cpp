@@ -192,7 +192,7 @@ std::vector<float> fp8Inputs(uint32_t seed) {
   std::vector<float> values = randomFloats(kCount, seed);
   for (int i = 0; i < 256; ++i) { // every code and every tie
     float value = float(kE4M3.decode(uint32_t(i)));
-    float next = float(kE4M3.decode(uint32_t(i & 0x80) | std::min(i & 0x7f, 0x7d) + 1));
+    float next = float(kE4M3.decode(uint32_t(i & 0x80) | uint32_t(std::min(i & 0x7f, 0x7d) + 1)));
     values[64 + i] = i % 2 ? value : (value + next) / 2;
   }
   return values;

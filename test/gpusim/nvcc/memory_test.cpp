@@ -57,8 +57,9 @@ TEST(NvccMemory, GlobalsKeepTheirValuesBetweenLaunches) {
       EXPECT_EQ(out[i], i * 3 + add);
     EXPECT_EQ(out[8], -7);
     EXPECT_EQ(out[9], 0x123456789abcdef);
-    if (before)
+    if (before) {
       EXPECT_EQ(out[10], before + add);
+    }
     before = out[10];
     EXPECT_EQ(out[11], -3); // through an initialised pointer
     EXPECT_EQ(out[12], 2);
