@@ -4,8 +4,8 @@
 // Keys and weights are computed anew from the logits in every pass, which come from L2: nothing is kept between passes.
 // Top-k and top-p are searches for the largest key whose tokens and all larger ones reach a count or weight: 16 passes
 // that settle 2 bits each. Weights are integers, so sums do not depend on how threads share them. The draw narrows the
-// range of ids twice by a factor of 16, then one warp walks the rest. A row of 163840: 1 pass greedy, about 5 without
-// filters, 17 more for each filter.
+// range of ids twice by a factor of 16, then one warp walks the rest. Passes over the row: 2 greedy, 3 without filters,
+// 17 more for each filter.
 
 #include "codegen/Math.h"
 #include "codegen/NVPTX/Emitters.h"
@@ -68,6 +68,10 @@ private:
   Value scaled(Value logit) { return math::canonicalZero(g, g.divf(logit, temperature)); }
   Value weightOf(Value x) { return g.toInt(g.mulf(math::exp(g, g.subf(x, top)), g.f(kWeightUnit)), g.i64); }
   Value only(Value condition, Value weight) { return g.select(condition, weight, g.c64(0)); }
+  /// What `then` makes of the carried values where `condition` holds: few tokens are likely, and exp is not free.
+  Values where(Value condition, ValueRange carried, llvm::function_ref<Values()> then) {
+    return g.ifElse(condition, carried.getTypes(), then, [&] { return Values(carried.begin(), carried.end()); });
+  }
   Value totalWeight();
   Selection select(bool byWeight, Value target);
   Selection topP(Value p, const Selection &kept, Value limited);
@@ -180,11 +184,14 @@ Selection SamplingEmitter::select(bool byWeight, Value target) {
     for (int i = 0; i < 2; ++i)
       thresholds.push_back(g.add(thresholds.back(), s[1]));
     Values reached = forTokens(Values(3, g.c64(0)), [&](Value, Value logit, ValueRange c) {
-      Value x = scaled(logit), key = orderedKey(g, x), measure = byWeight ? weightOf(x) : g.c64(1);
-      Values next;
-      for (auto [threshold, sum] : llvm::zip(thresholds, c))
-        next.push_back(g.add(sum, only(g.cmp(CmpIPredicate::uge, key, threshold), measure)));
-      return next;
+      Value x = scaled(logit), key = orderedKey(g, x);
+      return where(g.cmp(CmpIPredicate::uge, key, thresholds[0]), c, [&] {
+        Value measure = byWeight ? weightOf(x) : g.c64(1);
+        Values next = {g.add(c[0], measure)};
+        for (auto [threshold, sum] : llvm::zip(llvm::drop_begin(thresholds), c.drop_front()))
+          next.push_back(g.add(sum, only(g.cmp(CmpIPredicate::uge, key, threshold), measure)));
+        return next;
+      });
     });
     Value key = s[0];
     for (Value sum : sumOfBlock(reached))
@@ -193,8 +200,9 @@ Selection SamplingEmitter::select(bool byWeight, Value target) {
   });
   Value key = state[0];
   Values above = sumOfBlock(forTokens(Values(2, g.c64(0)), [&](Value, Value logit, ValueRange c) {
-    Value x = scaled(logit), larger = g.cmp(CmpIPredicate::ugt, orderedKey(g, x), key);
-    return Values{g.add(c[0], only(larger, weightOf(x))), g.add(c[1], g.zext(larger, g.i64))};
+    Value x = scaled(logit);
+    return where(g.cmp(CmpIPredicate::ugt, orderedKey(g, x), key), c,
+                 [&] { return Values{g.add(c[0], weightOf(x)), g.add(c[1], 1)}; });
   }));
   Value each = weightOf(fromKey(g, key)), left = g.sub(target, above[byWeight ? 0 : 1]);
   Value ties = byWeight ? g.divu(g.add(left, g.sub(each, 1)), g.maxu(each, g.c64(1))) : left;
@@ -235,8 +243,10 @@ SamplingEmitter::Range SamplingEmitter::narrow(const Range &range, int64_t segme
   Values sums =
       g.forLoop(g.add(begin, lane), end, g.c64(GpuBuilder::kWarp), Values(2, g.c64(0)), [&](Value id, ValueRange c) {
         Value x = scaled(logitAt(id)), key = orderedKey(g, x);
-        Value larger = g.cmp(CmpIPredicate::ugt, key, kept.key), tied = g.eq(key, kept.key);
-        return Values{g.add(c[0], only(larger, weightOf(x))), g.add(c[1], g.zext(tied, g.i64))};
+        return where(g.cmp(CmpIPredicate::uge, key, kept.key), c, [&] {
+          Value tied = g.eq(key, kept.key);
+          return Values{g.add(c[0], g.select(tied, g.c64(0), weightOf(x))), g.add(c[1], g.zext(tied, g.i64))};
+        });
       });
   for (Value &sum : sums)
     for (unsigned lanes = 16; lanes; lanes /= 2)
