@@ -26,6 +26,8 @@ SizeExpr RowDomain::count() const {
   switch (kind) {
   case Decode:
     return Symbol::DecodeRows;
+  case Prefill:
+    return Symbol::PrefillRows;
   case Outs:
     return Symbol::Outs;
   case Slots:

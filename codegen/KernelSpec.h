@@ -25,7 +25,7 @@ const char *kernelClassName(KernelClass klass);
 struct RowDomain {
   enum Kind : uint8_t { Rows, Decode, Prefill, Outs, Slots } kind = Rows;
   uint32_t perRow = 1;
-  /// Live rows of the domain as a size expression (an upper bound for Prefill, whose exact count needs a subtraction).
+  /// Live rows of the domain as a size expression.
   SizeExpr count() const;
   /// Capacity that bounds count().
   SizeExpr capacity() const;

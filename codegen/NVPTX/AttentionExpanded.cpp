@@ -399,7 +399,8 @@ void ExpandedEmitter::emit() {
 
 GpuPlan moray::codegen::planExpandedAttention(const AttentionBody &spec) {
   ExpandedShape shape(spec);
-  SizeExpr grid = SizeExpr::ceilDiv(SizeExpr(Symbol::Rows), SizeExpr(kRows)) * SizeExpr(spec.heads);
+  SizeExpr grid = SizeExpr::ceilDiv(SizeExpr(spec.prefillOnly ? Symbol::PrefillRows : Symbol::Rows), SizeExpr(kRows)) *
+                  SizeExpr(spec.heads);
   return {{{"", grid, kThreads, unsigned(shape.bytes)}},
           SizeExpr(0),
           "rows=" + std::to_string(kRows) + " keys=" + std::to_string(kKeys)};

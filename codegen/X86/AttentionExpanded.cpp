@@ -7,9 +7,9 @@
 // in registers. Flops per key and head: 2 c (n + v) to expand, 2 (n + r + v) per query row; bytes: the latent block
 // once, everything else stays in the second-level cache.
 
+#include "codegen/Math.h"
 #include "codegen/X86/Attention.h"
 #include "codegen/X86/AttentionVectors.h"
-#include "codegen/Math.h"
 #include <limits>
 
 using namespace mlir;
@@ -316,7 +316,9 @@ LaunchPlan moray::codegen::planExpandedAttention(const AttentionBody &spec, cons
   unsigned tile = tileRows(target);
   Layout layout(spec, tile);
   SizeExpr rows = SizeExpr(Symbol::T) + SizeExpr(tile);
-  return {SizeExpr(Symbol::Seqs) * spec.heads, rows * layout.statePitch + SizeExpr((layout.state + 63) / 64 * 64),
+  // Nothing to do in a step without prompt rows.
+  SizeExpr sequences = SizeExpr::min(Symbol::Seqs, spec.prefillOnly ? Symbol::PrefillRows : Symbol::Rows);
+  return {sequences * spec.heads, rows * layout.statePitch + SizeExpr((layout.state + 63) / 64 * 64),
           "tile=" + std::to_string(tile) + "x" + std::to_string(4 * target.floatLanes)};
 }
 void moray::codegen::emitExpandedAttention(const AttentionBody &spec, VectorBuilder &b) {

@@ -6,7 +6,7 @@
 using namespace mlir;
 using namespace moray::cmd;
 
-static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs"};
+static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill"};
 static constexpr std::pair<StringRef, ExprAttr::Kind> kFunctions[] = {
     {"ceildiv", ExprAttr::CeilDiv}, {"min", ExprAttr::Min}, {"max", ExprAttr::Max}, {"align", ExprAttr::Align}};
 

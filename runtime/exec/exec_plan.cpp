@@ -72,6 +72,7 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
       {SymbolId::DecodeRows, std::min(capacities.rows, capacities.seqs), "decode rows of a step"},
       {SymbolId::Seqs, capacities.seqs, "sequences of a step"},
       {SymbolId::Outs, capacities.outs, "rows with logits of a step"},
+      {SymbolId::PrefillRows, capacities.rows, "prompt rows of a step"},
   };
   for (const auto &binding : bindings) {
     const auto index = static_cast<uint32_t>(binding.id);

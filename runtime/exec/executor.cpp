@@ -19,6 +19,8 @@ Status Executor::bind(const MemoryMap &map) {
 Status Executor::evaluateCopies(const int32_t (&counts)[4]) {
   for (size_t i = 0; i < 4; ++i)
     plan.symbols[static_cast<size_t>(schema::SymbolId::Rows) + i] = static_cast<uint64_t>(counts[i]);
+  plan.symbols[static_cast<size_t>(schema::SymbolId::PrefillRows)] =
+      static_cast<uint64_t>(counts[MORAY_LIVE_ROWS] - counts[MORAY_LIVE_DECODE_ROWS]);
   for (size_t c = 0; c < bound.copies.size(); ++c) {
     MORAY_TRY(evaluateSize(bound.copies[c].expression, plan.symbols, copyBytes[c]));
     if (copyBytes[c] > bound.copies[c].limit)

@@ -12,8 +12,8 @@
 
 namespace moray::test {
 
-/// Values of the nine symbols, in the order of codegen::Symbol.
-using SymbolValues = std::array<uint64_t, 9>;
+/// Values of the ten symbols, in the order of codegen::Symbol.
+using SymbolValues = std::array<uint64_t, 10>;
 uint64_t evaluate(const codegen::SizeExpr &expression, const SymbolValues &symbols);
 /// Symbols of a step with `rows` rows of which `decodeRows` decode, and `outs` output rows; capacities are the same
 /// numbers.
