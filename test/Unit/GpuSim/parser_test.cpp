@@ -20,7 +20,14 @@ TEST(Parser, UnknownModifier) { expectError("add.wobbly.u32 %r1, %r2, 1;", ".wob
 TEST(Parser, UndeclaredRegister) { expectError("add.u32 %r1, %nope, 1;", "%nope", "%nope"); }
 TEST(Parser, UndeclaredLabel) { expectError("bra NOWHERE;", "'NOWHERE' is not declared", "bra NOWHERE"); }
 TEST(Parser, TooManyOperands) { expectError("add.u32 %r1, %r2, 1, 2;", "takes 3 operands", "add.u32"); }
-TEST(Parser, WrongType) { expectError("popc.u16 %r1, %r2;", "does not exist for this type", "popc"); }
+TEST(Parser, WrongType) { expectError("popc.u16 %r1, %h2;", "does not exist for this type", "popc"); }
+TEST(Parser, RegisterOfAnotherWidth) {
+  expectError("add.u64 %rd1, %r2, 1;", "32 bits where 'add' works on 64", "add.u64");
+  expectError("mul.wide.u32 %r1, %r2, %r3;", "32 bits where 'mul' works on 64", "mul.wide");
+  expectError("ld.global.u64 %r1, [%rd1];", "32 bits where 'ld' works on 64", "ld.global");
+  expectError("cvt.u64.u32 %r1, %r2;", "32 bits where 'cvt' works on 64", "cvt.u64");
+  EXPECT_TRUE(Sim(kernel("ld.global.u8 %r1, [%out];\ncvt.u16.u32 %r1, %r2;\nret;")).module);
+}
 TEST(Parser, MissingSemicolon) { expectError("add.u32 %r1, %r2, 1\nret;", "expected ';'", "ret"); }
 TEST(Parser, ShuffleWithoutSync) { expectError("shfl.up.b32 %r1, %r2, 1, 0;", ".sync", "shfl"); }
 

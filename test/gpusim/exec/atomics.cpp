@@ -170,7 +170,7 @@ void decodeAtomic(Decoder &decoder) {
   size_t first = red ? 0 : 1;
   decoder.expectOperands(first + 2, first + 3);
   if (!red)
-    out.d[0] = decoder.destination(0);
+    out.d[0] = decoder.destination(0, out.type);
   out.memory = decoder.memory(first, out.space);
   out.s[0] = decoder.value(first + 1, out.type);
   if (out.kind == CompareSwap)

@@ -103,7 +103,7 @@ void decodeBarrier(Decoder &decoder) {
     decoder.type();
     out.count = op == "popc" ? Count : op == "and" ? All : Any;
     if (out.count == Count)
-      out.d[0] = decoder.destination(next);
+      out.d[0] = decoder.destination(next, Type::B32);
     else
       out.p[0] = decoder.predicateDestination(decoder.operand(next));
     ++next;

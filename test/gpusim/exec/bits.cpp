@@ -215,8 +215,7 @@ void decodeLogic(Decoder &decoder) {
 
 void decodeShift(Decoder &decoder) {
   ptx::Type type = decoder.type();
-  decodeSources(decoder, type, 2);
-  decoder.out.s[1] = decoder.value(2, ptx::Type::B32);
+  decodeSources(decoder, type, {type, ptx::Type::B32});
   bool left = decoder.opcode() == "shl", isSigned = ptx::isSigned(type);
   switch (ptx::bitsOf(type)) {
   case 16:
@@ -238,7 +237,7 @@ void decodeCount(Decoder &decoder) {
   const std::string &opcode = decoder.opcode();
   decoder.out.flags = decoder.flag("shiftamt");
   ptx::Type type = decoder.type();
-  decodeSources(decoder, type, 1);
+  decodeSources(decoder, type, 1, opcode == "brev" ? type : ptx::Type::B32);
   decoder.out.width = static_cast<uint8_t>(ptx::bytesOf(type));
   if (opcode == "bfind") {
     setHandler(decoder, type == ptx::Type::U32   ? unaryBits<Bfind<uint32_t>>
@@ -258,14 +257,10 @@ void decodeCount(Decoder &decoder) {
 void decodeField(Decoder &decoder) {
   ptx::Type type = decoder.type();
   if (decoder.opcode() == "bfi") {
-    decodeSources(decoder, type, 4);
-    decoder.out.s[2] = decoder.value(3, ptx::Type::B32);
-    decoder.out.s[3] = decoder.value(4, ptx::Type::B32);
+    decodeSources(decoder, type, {type, type, ptx::Type::B32, ptx::Type::B32});
     return setHandler(decoder, ptx::bitsOf(type) == 64 ? bfiLanes<uint64_t> : bfiLanes<uint32_t>);
   }
-  decodeSources(decoder, type, 3);
-  decoder.out.s[1] = decoder.value(2, ptx::Type::B32);
-  decoder.out.s[2] = decoder.value(3, ptx::Type::B32);
+  decodeSources(decoder, type, {type, ptx::Type::B32, ptx::Type::B32});
   setHandler(decoder, type == ptx::Type::U32   ? ternaryBits<Bfe<uint32_t>>
                       : type == ptx::Type::S32 ? ternaryBits<Bfe<int32_t>>
                       : type == ptx::Type::U64 ? ternaryBits<Bfe<uint64_t>>
@@ -291,7 +286,7 @@ void decodeLop3(Decoder &decoder) {
   decoder.out.kind = static_cast<uint8_t>(decoder.immediate(4));
   decoder.out.run = combine.empty() ? ternaryBits<Lop3> : lop3Predicate;
   if (combine.empty()) {
-    decoder.out.d[0] = decoder.destination(0);
+    decoder.out.d[0] = decoder.destination(0, ptx::Type::B32);
     return;
   }
   decoder.require(70, 82, "lop3 with a predicate");
@@ -299,7 +294,7 @@ void decodeLop3(Decoder &decoder) {
   if (results.kind != ptx::Operand::Pair)
     decoder.fail("lop3 with a predicate needs two destinations");
   decoder.out.flags = combine == "or";
-  decoder.out.d[0] = decoder.destination(results.elements[0]);
+  decoder.out.d[0] = decoder.destination(results.elements[0], ptx::Type::B32);
   decoder.out.p[0] = decoder.predicateDestination(results.elements[1]);
   decoder.predicateSource(decoder.operand(5), decoder.out.p[2], decoder.out.negated[0]);
 }

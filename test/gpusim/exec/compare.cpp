@@ -199,15 +199,14 @@ void decodeCompare(Decoder &decoder) {
   out.flags = how == "and" ? CombineAnd : how == "or" ? CombineOr : how == "xor" ? CombineXor : NoCombine;
   out.fp.ftz = decoder.flag("ftz");
   bool setp = decoder.opcode() == "setp";
-  if (!setp) {
-    Type to = decoder.type();
+  Type to = setp ? Type::None : decoder.type();
+  if (!setp)
     out.imm = to == Type::F32      ? 0x3f800000
               : to == Type::F16    ? 0x3c00
               : to == Type::F16x2  ? 0x3c003c00
               : to == Type::BF16   ? 0x3f80
               : to == Type::BF16x2 ? 0x3f803f80
                                    : 0xffffffffu;
-  }
   Type type = decoder.type();
   if (type == Type::BF16 || type == Type::BF16x2)
     decoder.require(90, 78, "a comparison of bf16");
@@ -223,7 +222,7 @@ void decodeCompare(Decoder &decoder) {
   setHandler(decoder, setp ? handlers.setp : handlers.set);
   const ptx::Operand &destination = decoder.operand(0);
   if (!setp) {
-    out.d[0] = decoder.destination(0);
+    out.d[0] = decoder.destination(0, to);
   } else if (destination.kind == ptx::Operand::Pair) {
     out.p[0] = decoder.predicateDestination(destination.elements[0]);
     out.p[1] = decoder.predicateDestination(destination.elements[1]);
@@ -253,7 +252,7 @@ void decodeSelect(Decoder &decoder) {
   Type type = decoder.type();
   decoder.out.s[0] = decoder.value(1, type);
   decoder.out.s[1] = decoder.value(2, type);
-  decoder.out.d[0] = decoder.destination(0);
+  decoder.out.d[0] = decoder.destination(0, type);
   if (decoder.opcode() == "selp") {
     decoder.predicateSource(decoder.operand(3), decoder.out.p[2], decoder.out.negated[0]);
     decoder.out.run = selpLanes;

@@ -148,7 +148,7 @@ void takeModifiers(Decoder &decoder) {
 void decodePacking(Decoder &decoder, Type to, Type from) {
   Instr &out = decoder.out;
   bool two = from == Type::F32;
-  decodeSources(decoder, two ? Type::F32 : from, two ? 2 : 1);
+  decodeSources(decoder, two ? Type::F32 : from, two ? 2 : 1, to);
   if (isHalfPair(to) && two) {
     decoder.require(80, 70, "cvt to a pair of halves");
     out.kind = to == Type::BF16x2;
@@ -183,7 +183,7 @@ void decodePackIntegers(Decoder &decoder) {
   out.s[0] = decoder.value(1, Type::B32);
   out.s[1] = decoder.value(2, Type::B32);
   out.s[2] = third ? decoder.value(3, Type::B32) : decoder.constant(0);
-  out.d[0] = decoder.destination(0);
+  out.d[0] = decoder.destination(0, Type::B32);
   out.run = ternaryBits<PackIntegers>;
 }
 
@@ -204,7 +204,7 @@ void decodeCvt(Decoder &decoder) {
     decoder.require(90, 78, "cvt.rn.tf32 and cvt.rz.tf32");
   if (to == Type::BF16 || to == Type::TF32)
     decoder.require(80, 70, "cvt to this type");
-  decodeSources(decoder, from, 1);
+  decodeSources(decoder, from, 1, to);
   out.kind = static_cast<uint8_t>(numType(to));
   out.count = static_cast<uint8_t>(numType(from));
   bool floats = isFloat(numType(to)) || isFloat(numType(from));

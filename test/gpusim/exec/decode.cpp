@@ -138,7 +138,16 @@ void Decoder::expectOperands(size_t least, size_t most) {
          (least == most ? "" : " to " + std::to_string(most)) + " operands, not " + std::to_string(operandCount()));
 }
 
-int32_t Decoder::destination(const ptx::Operand &operand) {
+// Loads, stores and conversions take wider registers, too; there are none of 8 bits.
+void Decoder::checkWidth(const ptx::Operand &operand, ptx::Type type) const {
+  unsigned has = ptx::bitsOf(operand.type), needs = ptx::bitsOf(type);
+  const std::string &opcode = source->opcode;
+  bool wider = opcode == "ld" || opcode == "ldu" || opcode == "st" || opcode == "cvt" || needs == 8;
+  if (wider ? has < needs : has != needs)
+    fail("a register of " + std::to_string(has) + " bits where '" + opcode + "' works on " + std::to_string(needs));
+}
+
+int32_t Decoder::destination(const ptx::Operand &operand, ptx::Type type) {
   if (operand.kind == ptx::Operand::Sink) {
     if (sink == noSlot)
       sink = temporary();
@@ -146,10 +155,12 @@ int32_t Decoder::destination(const ptx::Operand &operand) {
   }
   if (operand.kind != ptx::Operand::Register)
     fail("the destination must be a register");
+  if (type != ptx::Type::None)
+    checkWidth(operand, type);
   return static_cast<int32_t>(operand.slot);
 }
 
-int32_t Decoder::destination(size_t i) { return destination(operand(i)); }
+int32_t Decoder::destination(size_t i, ptx::Type type) { return destination(operand(i), type); }
 
 int32_t Decoder::constant(uint64_t bits) {
   auto [entry, isNew] = poolIndex.try_emplace({bits, ptx::noIndex}, ~static_cast<int32_t>(function.pool.size()));
@@ -181,6 +192,7 @@ uint64_t Decoder::floatBits(const ptx::Operand &operand, ptx::Type type) const {
 int32_t Decoder::value(const ptx::Operand &operand, ptx::Type type) {
   switch (operand.kind) {
   case ptx::Operand::Register:
+    checkWidth(operand, type);
     return static_cast<int32_t>(operand.slot);
   case ptx::Operand::Immediate: {
     if (operand.type != ptx::Type::None)
@@ -278,7 +290,8 @@ MemoryOperand Decoder::memory(size_t i, ptx::Space &space) {
   // A parameter of a device function whose address is in a register lies in local memory.
   if (space == ptx::Space::Param && !function.entry)
     space = ptx::Space::Local;
-  result.base = value(base, ptx::Type::B64);
+  // Addresses in windows may have 32 bits.
+  result.base = base.kind == ptx::Operand::Register ? static_cast<int32_t>(base.slot) : value(base, ptx::Type::B64);
   return result;
 }
 

@@ -37,8 +37,9 @@ public:
   size_t operandCount() const { return source->operands.size(); }
   const ptx::Operand &operand(size_t i) const;
   void expectOperands(size_t least, size_t most);
-  int32_t destination(size_t i);
-  int32_t destination(const ptx::Operand &operand);
+  // A type given with a register must have its width (or less where the instruction widens).
+  int32_t destination(size_t i, ptx::Type type = ptx::Type::None);
+  int32_t destination(const ptx::Operand &operand, ptx::Type type = ptx::Type::None);
   int32_t value(size_t i, ptx::Type type); // a register, constant or special register
   int32_t value(const ptx::Operand &operand, ptx::Type type);
   int32_t constant(uint64_t bits);
@@ -62,6 +63,7 @@ public:
   const ptx::ModuleSyntax &module;
 
 private:
+  void checkWidth(const ptx::Operand &operand, ptx::Type type) const;
   int32_t sharedAddress(uint32_t variable, uint64_t offset);
   uint64_t floatBits(const ptx::Operand &operand, ptx::Type type) const;
 

@@ -287,9 +287,10 @@ void decodeMul(Decoder &decoder, ptx::Type type, bool mad, bool carryIn) {
     return;
   }
   if (part == "wide") {
-    decodeSources(decoder, type, 2 + mad);
     if (mad)
-      decoder.out.s[2] = decoder.value(3, widened(type));
+      decodeSources(decoder, widened(type), {type, type, widened(type)});
+    else
+      decodeSources(decoder, type, 2, widened(type));
     return setHandler(decoder, wideHandler(type, mad));
   }
   decodeSources(decoder, type, 2 + mad);

@@ -83,12 +83,24 @@ GPUSIM_FOR_INTEGER(ternaryInteger, ternaryLanes)
 #undef GPUSIM_FOR_INTEGER
 
 // Operand layouts shared by most instructions: d, a / d, a, b / d, a, b, c, all of one type.
-inline void decodeSources(Decoder &decoder, ptx::Type type, unsigned count) {
+inline void decodeSources(Decoder &decoder, ptx::Type type, unsigned count, ptx::Type result = ptx::Type::None) {
   decoder.expectOperands(count + 1, count + 1);
   decoder.out.type = type;
   for (unsigned i = 0; i < count; ++i)
     decoder.out.s[i] = decoder.value(i + 1, type);
-  decoder.out.d[0] = decoder.destination(0);
+  decoder.out.d[0] = decoder.destination(0, result == ptx::Type::None ? type : result);
+}
+
+// The same with a type for each source.
+inline void decodeSources(Decoder &decoder, ptx::Type result, std::initializer_list<ptx::Type> types) {
+  decoder.expectOperands(types.size() + 1, types.size() + 1);
+  decoder.out.type = result;
+  unsigned i = 0;
+  for (ptx::Type type : types) {
+    decoder.out.s[i] = decoder.value(i + 1, type);
+    ++i;
+  }
+  decoder.out.d[0] = decoder.destination(0, result);
 }
 
 inline void setHandler(Decoder &decoder, Handler handler) {

@@ -90,7 +90,7 @@ void appendSlots(Decoder &decoder, std::vector<int32_t> &slots, size_t operand, 
     decoder.fail("operand " + std::to_string(operand + 1) + " has " + std::to_string(list.size()) +
                  " registers, this mma takes " + std::to_string(count));
   for (const ptx::Operand *element : list)
-    slots.push_back(isDestination ? decoder.destination(*element) : decoder.value(*element, Type::B32));
+    slots.push_back(isDestination ? decoder.destination(*element, Type::B32) : decoder.value(*element, Type::B32));
 }
 
 void requireMma(Decoder &decoder, Type a, Type accumulator, uint8_t k) {
@@ -222,7 +222,7 @@ void decodeMatrix(Decoder &decoder) {
     decoder.fail("the vector must have " + std::to_string(out.count) + " registers");
   for (size_t i = 0; i < list.size(); ++i) {
     if (isLoad)
-      out.d[i] = decoder.destination(*list[i]);
+      out.d[i] = decoder.destination(*list[i], Type::B32);
     else
       out.s[i] = decoder.value(*list[i], Type::B32);
   }

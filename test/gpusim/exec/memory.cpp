@@ -247,7 +247,7 @@ void decodeAccess(Decoder &decoder) {
     decoder.fail("an access of more than 16 bytes");
   for (unsigned i = 0; i < out.count; ++i) {
     if (isLoad)
-      out.d[i] = decoder.destination(*list[i]);
+      out.d[i] = decoder.destination(*list[i], out.type);
     else
       out.s[i] = decoder.value(*list[i], out.type);
   }

@@ -226,7 +226,7 @@ void decodePack(Decoder &decoder, Type type, bool pack) {
       out.d[i] = decoder.destination(*list[i]);
   }
   if (pack)
-    out.d[0] = decoder.destination(0);
+    out.d[0] = decoder.destination(0, type);
   else
     out.s[0] = decoder.value(1, type);
   out.run = pack ? packLanes : unpackLanes;
@@ -249,7 +249,7 @@ void decodeMov(Decoder &decoder) {
     return decodePack(decoder, type, false);
   if (decoder.operand(1).kind == Operand::Special) {
     Instr guard = out;
-    decodeSpecial(decoder, decoder.operand(1).name, decoder.destination(0));
+    decodeSpecial(decoder, decoder.operand(1).name, decoder.destination(0, type));
     Instr &emitted = decoder.program.code.back();
     emitted.guard = guard.guard;
     emitted.guardNegated = guard.guardNegated;
@@ -257,7 +257,7 @@ void decodeMov(Decoder &decoder) {
     return;
   }
   out.s[0] = decoder.value(1, type);
-  out.d[0] = decoder.destination(0);
+  out.d[0] = decoder.destination(0, type);
   out.run = moveLanes;
 }
 

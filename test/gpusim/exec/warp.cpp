@@ -7,7 +7,7 @@ namespace gpusim {
 namespace {
 
 // After so many instructions of groups that leave other lanes behind, the lanes that ran longest ago get a turn.
-constexpr uint32_t divergedQuantum = 4096, forcedQuantum = 1024;
+constexpr uint32_t divergedQuantum = 512, forcedQuantum = 512;
 
 } // namespace
 

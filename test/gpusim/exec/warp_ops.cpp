@@ -70,10 +70,10 @@ void shuffle(Warp &warp, const Instr &instr, uint32_t lanes) {
 void decodeResult(Decoder &decoder) {
   const Operand &destination = decoder.operand(0);
   if (destination.kind != Operand::Pair) {
-    decoder.out.d[0] = decoder.destination(destination);
+    decoder.out.d[0] = decoder.destination(destination, Type::B32);
     return;
   }
-  decoder.out.d[0] = decoder.destination(destination.elements[0]);
+  decoder.out.d[0] = decoder.destination(destination.elements[0], Type::B32);
   decoder.out.p[0] = decoder.predicateDestination(destination.elements[1]);
 }
 
@@ -136,7 +136,7 @@ void decodeVote(Decoder &decoder) {
   decoder.type();
   decoder.expectOperands(3, 3);
   if (decoder.out.kind == VoteBallot)
-    decoder.out.d[0] = decoder.destination(0);
+    decoder.out.d[0] = decoder.destination(0, Type::B32);
   else
     decoder.out.p[0] = decoder.predicateDestination(decoder.operand(0));
   decoder.predicateSource(decoder.operand(1), decoder.out.p[2], decoder.out.negated[0]);
@@ -228,7 +228,7 @@ void decodeRedux(Decoder &decoder) {
   decoder.expectOperands(3, 3);
   decoder.out.s[0] = decoder.value(1, Type::B32);
   decoder.out.s[4] = decoder.value(2, Type::B32);
-  decoder.out.d[0] = decoder.destination(0);
+  decoder.out.d[0] = decoder.destination(0, Type::B32);
   decoder.out.run = redux;
 }
 
@@ -240,7 +240,7 @@ void activeMask(Warp &warp, const Instr &instr, uint32_t lanes) {
 void decodeActiveMask(Decoder &decoder) {
   decoder.type();
   decoder.expectOperands(1, 1);
-  decoder.out.d[0] = decoder.destination(0);
+  decoder.out.d[0] = decoder.destination(0, Type::B32);
   decoder.out.run = activeMask;
 }
 
