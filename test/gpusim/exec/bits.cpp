@@ -50,7 +50,11 @@ struct Clz {
 };
 struct Brev {
   static uint64_t apply(const Instr &instr, uint64_t a) {
-    return instr.width == 8 ? __builtin_bitreverse64(a) : __builtin_bitreverse32(static_cast<uint32_t>(a));
+    a = (a >> 1 & 0x5555555555555555ull) | (a & 0x5555555555555555ull) << 1;
+    a = (a >> 2 & 0x3333333333333333ull) | (a & 0x3333333333333333ull) << 2;
+    a = (a >> 4 & 0x0f0f0f0f0f0f0f0full) | (a & 0x0f0f0f0f0f0f0f0full) << 4;
+    a = __builtin_bswap64(a);
+    return instr.width == 8 ? a : a >> 32;
   }
 };
 // The position of the most significant bit that differs from the sign; all ones if there is none.
