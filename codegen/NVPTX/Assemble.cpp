@@ -8,6 +8,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace moray::codegen;
@@ -50,6 +51,7 @@ static llvm::Expected<std::string> temporaryFile(StringRef suffix) {
   llvm::SmallString<128> path;
   if (std::error_code failure = llvm::sys::fs::createTemporaryFile("moray", suffix, path))
     return createStringError(failure, "E3105: cannot make a temporary file: " + failure.message());
+  llvm::sys::RemoveFileOnSignal(path);
   return path.str().str();
 }
 
@@ -61,8 +63,10 @@ static std::string readAll(const std::string &path) {
 llvm::Expected<Cubin> moray::codegen::assemble(const std::string &ptxas, StringRef ptx, unsigned sm) {
   std::vector<std::string> files;
   auto cleanUp = llvm::make_scope_exit([&] {
-    for (const std::string &file : files)
+    for (const std::string &file : files) {
       llvm::sys::fs::remove(file);
+      llvm::sys::DontRemoveFileOnSignal(file);
+    }
   });
   for (StringRef suffix : {"ptx", "cubin", "log"}) {
     auto file = temporaryFile(suffix);
