@@ -153,9 +153,12 @@ int fillRequest(Flags &flags, CompileRequest &request) {
     request.code.levels.push_back(level);
     levels += (levels.empty() ? "" : ",") + name;
   }
-  request.flags = {"--target=" + joined(flags.targets), "--cpu-levels=" + levels,
-                   "--numerics=" + joined(flags.numerics), "--quantize=" + flags.quantize,
-                   "--weights=" + flags.weights};
+  request.flags = {"--target=" + joined(flags.targets)};
+  if (!request.targets.front().gpu)
+    request.flags.push_back("--cpu-levels=" + levels);
+  for (std::string flag :
+       {"--numerics=" + joined(flags.numerics), "--quantize=" + flags.quantize, "--weights=" + flags.weights})
+    request.flags.push_back(std::move(flag));
   if (flags.noFuse)
     request.flags.push_back("--no-fuse");
   if (request.lastPhase == Phase::Package && request.output.empty())
