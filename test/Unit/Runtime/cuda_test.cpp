@@ -90,8 +90,8 @@ TEST_F(Cuda, MemoryIsWhatThePlanSays) {
   moray_memory_plan plan;
   EXPECT_OK(moray_model_query_memory(model.get(), &options, &plan));
   EXPECT_EQ(plan.weights, 256u + TOY_LAYERS * 256u); // each at a multiple of 256
-  EXPECT_EQ(plan.scratch, 1280u); // counters, a word per row
-  EXPECT_EQ(plan.available, 0u); // no device was asked
+  EXPECT_EQ(plan.scratch, 1280u);                    // counters, a word per row
+  EXPECT_EQ(plan.available, 0u);                     // no device was asked
   ToyEngine engine(model, options);
   EXPECT_EQ(fakeCuda().allocated, plan.total);
   moray_engine_info info;

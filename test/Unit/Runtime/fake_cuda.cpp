@@ -63,10 +63,15 @@ template <typename Handle> Result makeHandle(Handle *handle, void *object) {
   return kSuccess;
 }
 
-Result dropHandle() {
+// What a call frees is gone even where it reports a failure.
+Result dropHandle(const char *name) {
   --moray::test::fakeCuda().alive;
-  return kSuccess;
+  return scripted(name);
 }
+
+#define FAKE_FREE(symbol, parameters)                                                                                  \
+  extern "C" __attribute__((visibility("default"))) Result symbol parameters {                                         \
+    const char *const fake_name = #symbol;
 
 // The C kernel, its operands, and whether its tasks are rows, outs or one.
 struct ToyEntry {
@@ -148,8 +153,8 @@ return kSuccess;
 FAKE(cuDevicePrimaryCtxRetain, (Context * context, Device))
 return makeHandle(context, &blocks);
 }
-FAKE(cuDevicePrimaryCtxRelease_v2, (Device))
-return dropHandle();
+FAKE_FREE(cuDevicePrimaryCtxRelease_v2, (Device))
+return dropHandle(fake_name);
 }
 FAKE(cuCtxSetCurrent, (Context))
 return kSuccess;
@@ -165,8 +170,8 @@ if (memcmp(image, "\177ELF", 4) == 0 && fake.refuseCubins)
 strcpy(static_cast<char *>(values[0]), "log of the compiler");
 return makeHandle(module, const_cast<void *>(image));
 }
-FAKE(cuModuleUnload, (Module))
-return dropHandle();
+FAKE_FREE(cuModuleUnload, (Module))
+return dropHandle(fake_name);
 }
 FAKE(cuModuleGetFunction, (Function * function, Module, const char *name))
 static std::map<std::string, FakeFunction> functions;
@@ -203,18 +208,18 @@ fake.allocated += bytes;
 ++fake.alive;
 return kSuccess;
 }
-FAKE(cuMemFree_v2, (Address address))
+FAKE_FREE(cuMemFree_v2, (Address address))
 moray::test::fakeCuda().allocated -= blocks[address];
 blocks.erase(address);
 free(reinterpret_cast<void *>(address));
-return dropHandle();
+return dropHandle(fake_name);
 }
 FAKE(cuMemAllocHost_v2, (void **address, size_t bytes))
 return makeHandle(address, malloc(bytes));
 }
-FAKE(cuMemFreeHost, (void *address))
+FAKE_FREE(cuMemFreeHost, (void *address))
 free(address);
-return dropHandle();
+return dropHandle(fake_name);
 }
 FAKE(cuMemcpyHtoDAsync_v2, (Address to, const void *from, size_t bytes, Stream))
 ++moray::test::fakeCuda().uploads;
@@ -235,8 +240,8 @@ return enqueue([=] { memset(reinterpret_cast<void *>(to), value, bytes); });
 FAKE(cuStreamCreate, (Stream * stream, unsigned))
 return makeHandle(stream, &blocks);
 }
-FAKE(cuStreamDestroy_v2, (Stream))
-return dropHandle();
+FAKE_FREE(cuStreamDestroy_v2, (Stream))
+return dropHandle(fake_name);
 }
 FAKE(cuStreamSynchronize, (Stream))
 ++moray::test::fakeCuda().synchronisations;
@@ -245,8 +250,8 @@ return kSuccess;
 FAKE(cuEventCreate, (Event * event, unsigned))
 return makeHandle(event, &blocks);
 }
-FAKE(cuEventDestroy_v2, (Event))
-return dropHandle();
+FAKE_FREE(cuEventDestroy_v2, (Event))
+return dropHandle(fake_name);
 }
 FAKE(cuEventRecord, (Event, Stream))
 return kSuccess;
@@ -278,13 +283,13 @@ for (const Work &work : *reinterpret_cast<std::vector<Work> *>(exec))
   work();
 return kSuccess;
 }
-FAKE(cuGraphExecDestroy, (GraphExec exec))
+FAKE_FREE(cuGraphExecDestroy, (GraphExec exec))
 delete reinterpret_cast<std::vector<Work> *>(exec);
-return dropHandle();
+return dropHandle(fake_name);
 }
-FAKE(cuGraphDestroy, (Graph graph))
+FAKE_FREE(cuGraphDestroy, (Graph graph))
 delete reinterpret_cast<std::vector<Work> *>(graph);
-return dropHandle();
+return dropHandle(fake_name);
 }
 FAKE(cuLaunchKernel, (Function function, unsigned grid, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                       Stream, void **parameters, void **))
