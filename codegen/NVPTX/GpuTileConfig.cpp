@@ -51,17 +51,17 @@ GpuTileConfig moray::codegen::chooseGpu(const GemmBody &spec, const GpuTarget &t
     config.streamColumns = 8;
   else if (parts == 1 && blocks(32) >= 4 * target.multiprocessors)
     config.streamColumns = 32;
+  // Chips after sm_89 multiply e4m3 by way of f16, which takes registers of its own.
+  bool native = spec.x == DType::F8E4M3 && target.hasFp8Mma;
   // Operands under way are in registers: for 128 of K, 32 for 16 rows of BF16 activations, 16 for 16 rows of FP8
   // weights.
   unsigned registers = unsigned(16 * byteWidth(spec.x) + config.streamColumns * parts * byteWidth(spec.w));
-  // Chips after sm_89 multiply e4m3 by way of f16, which takes registers of its own.
-  bool native = spec.x == DType::F8E4M3 && target.hasFp8Mma;
   config.streamDepth = std::clamp((native ? 64 : 96) / registers, 1u, 4u);
 
   GpuGemmTile large, medium;
   large.columns = 64 / parts;
   if (native)
-    large.rows = 96;
+    large.rows = 64;
   medium.rows = 64;
   medium.columns = (!spec.experts && blocks(64 / parts) < target.multiprocessors ? 32 : 64) / parts;
   if (spec.experts) {
@@ -72,7 +72,9 @@ GpuTileConfig moray::codegen::chooseGpu(const GemmBody &spec, const GpuTarget &t
     // Small tiles also where large ones would leave multiprocessors without work.
     unsigned rowTiles = unsigned((target.multiprocessors - 1) / blocks(large.columns));
     medium.upTo = std::max(medium.rows, std::min(rowTiles, 8u) * large.rows);
-    config.tiles = {medium, large};
+    if (medium.columns < large.columns || medium.rows < large.rows)
+      config.tiles.push_back(medium);
+    config.tiles.push_back(large);
   }
   for (GpuGemmTile &tile : config.tiles)
     tile.stages = unsigned(std::clamp<uint64_t>(kSharedPerBlock / gpuGemmStageBytes(spec, tile), 2, kMaxStages));

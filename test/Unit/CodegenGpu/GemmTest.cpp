@@ -33,6 +33,17 @@ static uint32_t run(GpuRunner &runner, const GemmData &data, uint64_t rows, uint
 /// Before rounding, sums differ from exact ones by some units in the last place of their largest part.
 static double tolerance(const GemmShape &s) { return s.out == DType::BF16 ? 1.0 / 128 : 1e-5; }
 
+static void expectClose(const GemmShape &s, const std::vector<float> &expected, const std::vector<float> &got) {
+  for (uint64_t row = 0; row * s.width() < expected.size(); ++row) {
+    float largest = 0, error = 0;
+    for (uint64_t i = row * s.width(); i < (row + 1) * s.width(); ++i) {
+      largest = std::max(largest, std::abs(expected[i]));
+      error = std::isnan(got[i]) ? INFINITY : std::max(error, std::abs(expected[i] - got[i]));
+    }
+    EXPECT_LE(error, largest * tolerance(s)) << "row " << row;
+  }
+}
+
 /// Results of `rows` rows, checked against the sums in double and the CPU kernel.
 static std::vector<float> resultOf(GpuRunner &runner, const GemmShape &s, uint64_t rows) {
   GemmData data(s, rows, /*seed=*/7), onCpu(s, rows, /*seed=*/7);
@@ -41,15 +52,7 @@ static std::vector<float> resultOf(GpuRunner &runner, const GemmShape &s, uint64
   std::vector<float> got = data.result();
   KernelRunner cpu({s.spec()}, hostLevels().front());
   EXPECT_EQ(0u, onCpu.run(cpu));
-  std::vector<float> expected = onCpu.result();
-  for (uint64_t row = 0; row < rows; ++row) {
-    float largest = 0, error = 0;
-    for (uint64_t o = 0; o < s.width(); ++o) {
-      largest = std::max(largest, std::abs(expected[row * s.width() + o]));
-      error = std::max(error, std::abs(expected[row * s.width() + o] - got[row * s.width() + o]));
-    }
-    EXPECT_LE(error, largest * tolerance(s)) << "rows " << rows << " row " << row;
-  }
+  expectClose(s, onCpu.result(), got);
   return got;
 }
 
@@ -105,6 +108,56 @@ TEST(GpuGemm, Swiglu) {
     s.roundParts = false, s.out = DType::F32;
     check(s, {1, 17, 66});
   }
+}
+
+/// Runs `spec` on both devices over the same data and compares row by row.
+static void compareWithCpu(
+    const KernelSpec &spec, const GemmShape &s, uint64_t rows, const SymbolValues &symbols,
+    llvm::function_ref<void(GemmData &)> prepare = [](GemmData &) {}) {
+  GemmData data(s, rows, /*seed=*/7), onCpu(s, rows, /*seed=*/7);
+  prepare(data), prepare(onCpu);
+  GpuRunner gpu({spec}, sm80());
+  KernelRunner cpu({spec}, hostLevels().front());
+  EXPECT_EQ(0u, run(gpu, data, symbols, {int32_t(symbols[5]), int32_t(symbols[6]), 0, int32_t(symbols[8])}));
+  EXPECT_EQ(0u, onCpu.run(cpu, symbols));
+  expectClose(s, onCpu.result(), data.result());
+}
+
+/// A copy of the spec of `s` after `edit`.
+static KernelSpec edited(const GemmShape &s, llvm::function_ref<void(GemmBody &)> edit) {
+  KernelSpec spec = s.spec();
+  auto body = std::make_shared<GemmBody>(spec.as<GemmBody>());
+  edit(*body);
+  spec.body = body;
+  return spec;
+}
+
+TEST(GpuGemm, GateAndUpInsideOneRowOfScales) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::F32, 0, 256);
+  s.swiglu = 150;
+  KernelSpec spec = edited(s, [](GemmBody &body) { body.epilogue.gateBegin = 3, body.epilogue.upBegin = 155; });
+  for (uint64_t rows : {2, 20, 66})
+    compareWithCpu(spec, s, rows, symbolsOf(rows));
+}
+
+TEST(GpuGemm, GatheredOutputRows) {
+  GemmShape s = shape(DType::BF16, DType::BF16, DType::F32, 72, 96);
+  KernelSpec spec = edited(s, [](GemmBody &body) { body.gatherArg = 6, body.domain.kind = RowDomain::Outs; });
+  for (uint64_t rows : {3, 20, 66})
+    compareWithCpu(spec, s, rows, symbolsOf(rows, 0, rows),
+                   [&](GemmData &data) { data.setGroups({}, /*tokens=*/rows); });
+}
+
+TEST(GpuGemm, WidthsOfV3) {
+  for (uint64_t rows : {2, 40}) {
+    GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::F32, 2112, 1024);
+    compareWithCpu(s.spec(), s, rows, symbolsOf(rows));
+  }
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::BF16, 0, 1024);
+  s.swiglu = 2048, s.roundParts = true, s.experts = 16;
+  std::vector<int32_t> counts(16);
+  counts[1] = 2, counts[7] = 18, counts[15] = 1;
+  compareWithCpu(s.spec(), s, 21, symbolsOf(21), [&](GemmData &data) { data.setGroups(counts, /*tokens=*/21); });
 }
 
 TEST(GpuGemm, DecodeAndPrefillDomains) {
