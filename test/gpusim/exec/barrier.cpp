@@ -129,6 +129,8 @@ void Block::completeBarrier(unsigned id) {
     if (!warp.live && !done.expected)
       done.join.exited(warp);
   KnowledgeRef known = done.join.finish();
+  if (!done.expected)
+    shadow.everybodyKnows(*known);
   for (const Barrier::Waiter &waiter : done.waiters) {
     Warp &warp = warps[waiter.warp];
     writeReduction(*this, done, waiter);

@@ -68,6 +68,8 @@ KernelLayout layoutKernel(const Program &program, uint32_t kernel) {
       continue;
     }
     end = (end + shared.align - 1) / shared.align * shared.align;
+    if (shared.size > windowSize - end)
+      throw ptx::SyntaxError(shared.line, "more shared memory than any device has");
     layout.shared.push_back({variable, end, static_cast<uint32_t>(shared.size)});
     end += static_cast<uint32_t>(shared.size);
   }

@@ -67,6 +67,8 @@ void SharedShadow::reset(uint32_t size) {
   bytes.clear();
   freeBytes.clear();
   readSets.clear();
+  crowds.clear();
+  settledEpochs.fill(0);
   freeReadSets.clear();
   groups.assign(1, 0);
 }
@@ -159,6 +161,8 @@ void SharedShadow::read(Cell &cell, const Access &access, uint32_t offset) {
     access.warp.fault(Report::Uninitialised, access.instr, access.lane, "reads shared memory that was never written",
                       offset, "shared", access.warp.block->sharedName(offset));
   checkWriter(cell, access, offset, 0);
+  if (cell.flags & Crowded)
+    checkCrowd(access, offset, /*reads=*/true);
   if (cell.readEpoch == access.epoch && cell.readWarp == access.warpIndex) {
     cell.readLanes |= access.lanes;
     cell.strongReads = cell.strongReads && access.strong;
@@ -173,8 +177,24 @@ void SharedShadow::read(Cell &cell, const Access &access, uint32_t offset) {
   }
 }
 
+template <class Visitor> void SharedShadow::forEachReader(const Cell &cell, Visitor visit) const {
+  if (!cell.readEpoch)
+    return;
+  if (cell.readWarp != manyReaders) {
+    visit(cell.readWarp, cell.readLanes, cell.readEpoch, cell.strongReads != 0);
+    return;
+  }
+  const ReadSet &set = readSets[cell.readLanes];
+  for (uint32_t left = set.warps; left; left &= left - 1) {
+    unsigned warp = __builtin_ctz(left);
+    visit(warp, set.lanes[warp], set.epoch[warp], (set.strong >> warp & 1) != 0);
+  }
+  for (const ReadEntry &entry : set.earlier)
+    visit(entry.warp, entry.lanes, entry.epoch, entry.strong);
+}
+
 void SharedShadow::checkReaders(Cell &cell, const Access &access, uint32_t offset) {
-  auto check = [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool strong) {
+  forEachReader(cell, [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool strong) {
     if (warp == access.warpIndex)
       lanes &= ~(1u << access.lane);
     if (!lanes || (strong && access.strong) || access.known.covers(warp, lanes, epoch))
@@ -184,28 +204,72 @@ void SharedShadow::checkReaders(Cell &cell, const Access &access, uint32_t offse
       if (!access.known.covers(warp, 1u << lane, epoch))
         race(access, offset, "read", warp, lane);
     }
+  });
+}
+
+// A strong write does not conflict with strong accesses before it, so it need not come after them. Those that it does
+// not come after are kept for plain accesses, which may be ordered after the last writer alone; a plain write before it
+// is kept for strong accesses. True if there is anything to keep.
+bool SharedShadow::keepCrowd(const Cell &cell, const Access &access, uint32_t offset) {
+  std::vector<CrowdEntry> &crowd = crowds[offset];
+  auto obsolete = [&](const CrowdEntry &entry) {
+    return entry.epoch <= settledEpochs[entry.warp] ||
+           (entry.past != PlainWrite && access.known.covers(entry.warp, entry.lanes, entry.epoch));
   };
-  if (cell.readWarp != manyReaders)
-    return check(cell.readWarp, cell.readLanes, cell.readEpoch, cell.strongReads != 0);
-  const ReadSet &set = readSets[cell.readLanes];
-  for (uint32_t left = set.warps; left; left &= left - 1) {
-    unsigned warp = __builtin_ctz(left);
-    check(warp, set.lanes[warp], set.epoch[warp], set.strong >> warp & 1);
+  crowd.erase(std::remove_if(crowd.begin(), crowd.end(), obsolete), crowd.end());
+  auto keep = [&](unsigned warp, uint32_t lanes, uint32_t epoch, Past past) {
+    if (warp == access.warpIndex && past != PlainWrite)
+      lanes &= ~(1u << access.lane);
+    CrowdEntry added{static_cast<uint16_t>(warp), past, lanes, epoch};
+    if (!lanes || obsolete(added))
+      return;
+    for (CrowdEntry &entry : crowd)
+      if (entry.warp == warp && entry.epoch == epoch && entry.past == past) {
+        entry.lanes |= lanes;
+        return;
+      }
+    crowd.push_back(added);
+  };
+  if (cell.writeEpoch)
+    keep(cell.writer / 32, 1u << cell.writer % 32, cell.writeEpoch,
+         cell.flags & StrongWriter ? StrongWrite : PlainWrite);
+  forEachReader(cell,
+                [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool) { keep(warp, lanes, epoch, StrongRead); });
+  if (!crowd.empty())
+    return true;
+  crowds.erase(offset);
+  return false;
+}
+
+void SharedShadow::checkCrowd(const Access &access, uint32_t offset, bool reads) {
+  for (const CrowdEntry &entry : crowds[offset]) {
+    if (access.strong ? entry.past != PlainWrite : reads && entry.past == StrongRead)
+      continue;
+    uint32_t lanes = entry.lanes;
+    if (entry.warp == access.warpIndex && access.mode != SharedAccess::WarpRead)
+      lanes &= ~(1u << access.lane);
+    for (; lanes; lanes &= lanes - 1) {
+      unsigned lane = __builtin_ctz(lanes);
+      if (!access.known.covers(entry.warp, 1u << lane, entry.epoch))
+        race(access, offset, entry.past == StrongRead ? "read" : "wrote", entry.warp, lane);
+    }
   }
-  for (const ReadEntry &entry : set.earlier)
-    check(entry.warp, entry.lanes, entry.epoch, entry.strong);
-  freeReadSets.push_back(cell.readLanes);
 }
 
 void SharedShadow::write(Cell &cell, const Access &access, uint32_t offset, uint32_t size) {
   checkWriter(cell, access, offset, size);
   if (cell.readEpoch)
     checkReaders(cell, access, offset);
-  // An atomic after a plain store of the same thread does not make that store strong for the others.
-  bool afterPlain = cell.writeEpoch == access.epoch && cell.writer == access.thread && !(cell.flags & StrongWriter);
+  if (cell.flags & Crowded)
+    checkCrowd(access, offset, /*reads=*/false);
+  bool crowded = access.strong && keepCrowd(cell, access, offset);
+  if (!access.strong && (cell.flags & Crowded))
+    crowds.erase(offset);
+  if (cell.readEpoch && cell.readWarp == manyReaders)
+    freeReadSets.push_back(cell.readLanes);
   cell.writeEpoch = access.epoch;
   cell.writer = access.thread;
-  cell.flags = Defined | (access.strong && !afterPlain ? StrongWriter : 0);
+  cell.flags = Defined | (access.strong ? StrongWriter : 0) | (crowded ? Crowded : 0);
   cell.async = access.async;
   cell.readEpoch = 0;
   cell.readWarp = 0;
@@ -246,6 +310,8 @@ SharedShadow::Cell *SharedShadow::split(uint32_t word) {
   Cell copy = cell;
   for (unsigned i = 0; i < 4; ++i) {
     bytes[index][i] = copy;
+    if (i && (copy.flags & Crowded))
+      crowds[4 * word + i] = std::vector<CrowdEntry>(crowds[4 * word]);
     if (copy.readEpoch && copy.readWarp == manyReaders && i) {
       // Each byte owns its set of readers.
       uint32_t set = newReadSet();
@@ -276,7 +342,7 @@ inline bool SharedShadow::settled(Cell &cell) {
 // `thread`: the reader, whose own writes are ordered; ~0 where several lanes read.
 inline bool SharedShadow::readFast(Cell &cell, const Knowledge &known, unsigned warp, uint32_t epoch, uint32_t lanes,
                                    unsigned thread) {
-  if ((cell.flags & (Defined | Split)) != Defined || !settled(cell))
+  if ((cell.flags & (Defined | Split | Crowded)) != Defined || !settled(cell))
     return false;
   if (cell.writeEpoch > known.whole[cell.writer / 32] && cell.writer != thread)
     return false;
@@ -309,7 +375,7 @@ inline bool SharedShadow::readFast(Cell &cell, const Knowledge &known, unsigned 
 inline bool SharedShadow::writeFast(Cell &cell, const Knowledge &known, unsigned thread, uint32_t epoch,
                                     uint32_t async) {
   unsigned warp = thread / 32;
-  if ((cell.flags & Split) || cell.readWarp == manyReaders || !settled(cell))
+  if ((cell.flags & (Split | Crowded)) || cell.readWarp == manyReaders || !settled(cell))
     return false;
   if (cell.writeEpoch > known.whole[cell.writer / 32] && cell.writer != thread)
     return false;
@@ -382,6 +448,8 @@ void SharedShadow::access(Warp &warp, const Instr &instr, unsigned lane, uint32_
       if (part == 4 && !reads) { // all four bytes have one history again
         uint32_t index = words[word].readLanes;
         words[word] = bytes[index][3];
+        if (words[word].flags & Crowded)
+          crowds[4 * word] = std::vector<CrowdEntry>(crowds[4 * word + 3]);
         freeBytes.push_back(index);
       }
     }

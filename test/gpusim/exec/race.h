@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 namespace gpusim {
@@ -93,9 +94,11 @@ public:
   // A new group of asynchronous copies; complete(group, epoch) when its issuer has waited for it.
   uint32_t openGroup();
   void complete(uint32_t group, uint32_t epoch) { groups[group] = epoch; }
+  // All threads of the block have met and know this: what it covers is ordered before everything to come.
+  void everybodyKnows(const Knowledge &known) { settledEpochs = known.whole; }
 
 private:
-  enum Flags : uint8_t { Defined = 1, StrongWriter = 2, Split = 4 };
+  enum Flags : uint8_t { Defined = 1, StrongWriter = 2, Split = 4, Crowded = 8 };
   struct Cell {
     uint32_t writeEpoch = 0; // 0: no writer
     uint16_t writer = 0;     // thread in the block
@@ -117,6 +120,14 @@ private:
     uint32_t warps = 0, strong = 0; // a bit per warp
     std::array<uint32_t, maxWarps> epoch, lanes;
     std::vector<ReadEntry> earlier; // of lanes that were not ordered before a later read of their own warp
+  };
+  // What a Crowded cell remembers beside its last writer, which is a strong one: strong accesses (atomics, volatile)
+  // that are not ordered before it, and plain ones that are, but perhaps not before the strong accesses of others.
+  enum Past : uint8_t { StrongRead, StrongWrite, PlainRead, PlainWrite };
+  struct CrowdEntry {
+    uint16_t warp;
+    Past past;
+    uint32_t lanes, epoch;
   };
   static constexpr uint16_t manyReaders = 0xffff;
   struct Access {
@@ -140,7 +151,10 @@ private:
   void read(Cell &cell, const Access &access, uint32_t offset);
   void write(Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
   void recordManyReads(Cell &cell, const Access &access);
+  template <class Visitor> void forEachReader(const Cell &cell, Visitor visit) const;
   void checkReaders(Cell &cell, const Access &access, uint32_t offset);
+  bool keepCrowd(const Cell &cell, const Access &access, uint32_t offset);
+  void checkCrowd(const Access &access, uint32_t offset, bool reads);
   void settle(Cell &cell, const Access &access, uint32_t offset);
   void checkWriter(const Cell &cell, const Access &access, uint32_t offset, uint32_t bytes);
   Cell *split(uint32_t word);
@@ -151,6 +165,8 @@ private:
   std::vector<uint32_t> freeBytes;
   std::vector<ReadSet> readSets;
   std::vector<uint32_t> freeReadSets;
+  std::array<uint32_t, maxWarps> settledEpochs{};
+  std::unordered_map<uint32_t, std::vector<CrowdEntry>> crowds; // by the offset of the word or split byte
   std::vector<uint32_t> groups; // epoch of completion, 0 while pending; entry 0 is unused
 };
 

@@ -8,6 +8,13 @@
 
 namespace gpusim::ptx {
 
+namespace {
+
+constexpr uint64_t maxBytes = 1ull << 40; // of one variable
+constexpr uint64_t maxFrame = 512 << 10;  // local memory of a thread
+
+} // namespace
+
 ModuleSyntax parse(std::string_view text) { return Parser(text).run(); }
 
 bool Parser::isPunct(char c, size_t ahead) const {
@@ -77,6 +84,14 @@ void Parser::skipThrough(char c) {
     next();
   }
   next();
+}
+
+void Parser::place(uint32_t &end, uint64_t size, uint32_t align, uint32_t &offset) {
+  uint64_t begin = (uint64_t(end) + align - 1) / align * align;
+  if (begin + size > maxFrame)
+    fail("the function's parameters and local variables are larger than " + std::to_string(maxFrame) + " bytes");
+  offset = static_cast<uint32_t>(begin);
+  end = static_cast<uint32_t>(begin + size);
 }
 
 ModuleSyntax Parser::run() {
@@ -156,6 +171,8 @@ Parser::Declaration Parser::declaration() {
   while (true) {
     if (acceptDirective("align")) {
       align = static_cast<uint32_t>(unsignedNumber());
+      if (align == 0 || align > 4096 || (align & (align - 1)))
+        fail("an alignment is a power of two up to 4096");
     } else if (acceptDirective("ptr")) {
       // Of a kernel parameter: .ptr [.space] [.align N]; describes what it points to.
       acceptDirective("global") || acceptDirective("const") || acceptDirective("shared") || acceptDirective("local");
@@ -187,7 +204,10 @@ void Parser::arrayBounds(Declaration &declared) {
       declared.unsized = true;
       continue;
     }
-    declared.count *= unsignedNumber();
+    uint64_t count = unsignedNumber();
+    if (count > maxBytes || declared.count * count > maxBytes)
+      fail("the array is too large");
+    declared.count *= count;
     expect(']');
   }
 }
@@ -230,6 +250,7 @@ void Parser::initialiser(Variable &variable, const Declaration &declared) {
 }
 
 void Parser::initialValues(Variable &variable, Type type, uint64_t &offset) {
+  Nest nest(*this);
   expect('{');
   while (!isPunct('}')) {
     if (isPunct('{')) {
@@ -296,6 +317,8 @@ std::vector<Param> Parser::paramList() {
       fail("expected .param");
     Declaration declared = declaration();
     arrayBounds(declared);
+    if (declared.size() > maxFrame)
+      fail("the parameter is too large");
     list.push_back({std::string(declared.name), 0, static_cast<uint32_t>(declared.size()), declared.align});
     if (!accept(','))
       break;
@@ -307,11 +330,8 @@ std::vector<Param> Parser::paramList() {
 // Gives each parameter its place: in the kernel's parameter buffer or in the function's frame.
 void Parser::layoutParams(FunctionSyntax &function, std::vector<Param> &list) {
   uint32_t &end = function.entry ? function.paramBytes : function.frameBytes;
-  for (Param &param : list) {
-    end = (end + param.align - 1) / param.align * param.align;
-    param.offset = end;
-    end += param.size;
-  }
+  for (Param &param : list)
+    place(end, param.size, param.align, param.offset);
 }
 
 void Parser::threeNumbers(std::array<uint32_t, 3> &out) {

@@ -6,6 +6,11 @@
 #include "test/gpusim/ptx/parser_impl.h"
 
 namespace gpusim::ptx {
+namespace {
+
+constexpr uint32_t maxRegisters = 1 << 20; // of a function
+
+} // namespace
 
 void Parser::openScope(uint32_t parent) {
   scopes.push_back({parent, {}, {}});
@@ -95,13 +100,18 @@ void Parser::registers() {
     std::string_view name = identifier();
     uint32_t count = 0;
     if (accept('<')) {
-      count = static_cast<uint32_t>(unsignedNumber());
+      uint64_t number = unsignedNumber();
+      if (number > maxRegisters)
+        fail("more than " + std::to_string(maxRegisters) + " registers");
+      count = static_cast<uint32_t>(number);
       expect('>');
     }
     uint32_t &slots = type == Type::Pred ? current->predicateSlots : current->registerSlots;
     scopes[scope].registers[name] = {slots, count, type};
     current->registers.push_back({std::string(name), slots, count, type == Type::Pred});
     slots += std::max(1u, count);
+    if (slots > maxRegisters)
+      fail("more than " + std::to_string(maxRegisters) + " registers");
     if (type != Type::Pred)
       current->registerWords += std::max(1u, count) * (bitsOf(type) > 32 ? 2 : 1);
   } while (accept(','));
@@ -112,11 +122,9 @@ void Parser::frameVariable() {
   do {
     Declaration declared = declaration();
     arrayBounds(declared);
-    uint32_t &end = current->frameBytes;
-    uint32_t align = std::max(1u, declared.align);
-    end = (end + align - 1) / align * align;
-    define(declared.name, {SymbolKind::Local, end, declared.size()});
-    end += static_cast<uint32_t>(declared.size());
+    uint32_t offset = 0;
+    place(current->frameBytes, declared.size(), std::max(1u, declared.align), offset);
+    define(declared.name, {SymbolKind::Local, offset, declared.size()});
   } while (accept(','));
   expect(';');
 }
@@ -190,6 +198,7 @@ Operand Parser::sequence(Operand::Kind kind, char close) {
 }
 
 Operand Parser::singleOperand() {
+  Nest nest(*this);
   if (accept('('))
     return sequence(Operand::List, ')');
   if (accept('{'))

@@ -45,10 +45,20 @@ private:
   void expect(char c);
   bool acceptDirective(std::string_view name);
   [[noreturn]] void fail(const std::string &message) const;
+  // Bounds the recursion of the parser.
+  struct Nest {
+    explicit Nest(Parser &parser) : parser(parser) {
+      if (++parser.nesting > 32)
+        parser.fail("nested too deeply");
+    }
+    ~Nest() { --parser.nesting; }
+    Parser &parser;
+  };
   std::string_view identifier();
   uint64_t unsignedNumber();
   int64_t constant(); // an integer with an optional sign
   void skipThrough(char c);
+  void place(uint32_t &end, uint64_t size, uint32_t align, uint32_t &offset); // the next offset in a frame or buffer
 
   // Module scope (parser.cpp).
   void versionAndTarget();
@@ -89,6 +99,7 @@ private:
 
   std::vector<Token> tokens;
   size_t at = 0;
+  unsigned nesting = 0; // of operands and initial values
   ModuleSyntax module;
   std::unordered_map<std::string_view, Symbol> globals;
 
