@@ -93,7 +93,13 @@ moray_kernel_profile Executor::profileOf(size_t kernel) const {
   std::vector<uint64_t> samples = times[kernel].samples;
   std::nth_element(samples.begin(), samples.begin() + static_cast<ptrdiff_t>(samples.size() / 2), samples.end());
   profile.median_ns = samples[samples.size() / 2];
-  const Work work = modelWork(artifact, plan, bound.kernelOperands[kernel], static_cast<uint32_t>(kernel));
+  // The inputs of the latest step are still there.
+  const auto *contexts =
+      reinterpret_cast<const int32_t *>(hostIo + plan.inputOffsets[static_cast<size_t>(schema::InputId::CtxLen)]);
+  uint64_t cached = 0;
+  for (uint64_t i = 0; i < plan.symbols[static_cast<size_t>(schema::SymbolId::Seqs)]; ++i)
+    cached += static_cast<uint64_t>(contexts[i]);
+  const Work work = modelWork(artifact, plan, bound.kernelOperands[kernel], static_cast<uint32_t>(kernel), cached);
   profile.bytes = work.bytes;
   profile.flops = work.flops;
   return profile;

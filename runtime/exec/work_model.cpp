@@ -44,7 +44,8 @@ uint64_t inputBytes(const ExecPlan &plan, const Live &live, InputId id) {
 
 } // namespace
 
-Work modelWork(const Artifact &artifact, const ExecPlan &plan, const std::vector<Operand> &operands, uint32_t kernel) {
+Work modelWork(const Artifact &artifact, const ExecPlan &plan, const std::vector<Operand> &operands, uint32_t kernel,
+               uint64_t cachedTokens) {
   const Live live(plan);
   const KernelClass klass = plan.code.target->kernels()->Get(kernel)->klass();
   const schema::ModelConfig &model = artifact.model();
@@ -62,6 +63,9 @@ Work modelWork(const Artifact &artifact, const ExecPlan &plan, const std::vector
       work.bytes += inputBytes(plan, live, static_cast<InputId>(operand.index));
       if (static_cast<InputId>(operand.index) == InputId::Logits)
         rows = live.outs;
+    } else if (operand.kind == ArgKind::Cache) {
+      const uint64_t tokens = klass == KernelClass::Attention ? cachedTokens : live.rows;
+      work.bytes += tokens * model.cache_width() * schema::byteSize(plan.code.target->cache_dtype());
     } else if (operand.kind == ArgKind::Weight) {
       const schema::Weight &weight = *artifact.metadata().weights()->Get(operand.index);
       const uint64_t outermost = weight.dims()->Get(0);

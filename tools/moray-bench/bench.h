@@ -49,10 +49,8 @@ int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> 
                       Engine &engine);
 
 int probeMachine(const Model &model, const Engine &engine, Machine &machine);
-/// Runs one test and prints the table of its kernels: each timed alone in real steps, on a GPU with a flushed L2 cache.
-/// Needs an engine made with BenchOptions::kernels.
-int runKernels(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
-               const Machine &machine);
+/// Runs a test once; the steps after its `depth` are measured.
+int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, double &tokensPerS);
 
 int runTest(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
             const Machine &machine, BenchResult &result);
@@ -62,10 +60,23 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
 void printJson(const BenchOptions &options, const Model &model, const Engine &engine, const Machine &machine,
                const std::vector<BenchResult> &results);
 std::string testName(const BenchTest &test);
-/// The table of kernels of one test that took `steps` steps: medians, rates by the runtime's model, fractions of the
-/// peaks.
-int printKernels(const BenchTest &test, uint64_t steps, const Model &model, const Engine &engine,
-                 const Machine &machine);
+/// One kernel of a test: timed alone inside real steps, on a GPU with a flushed L2 cache before each launch.
+struct KernelResult {
+  std::string klass, name;
+  double launchesPerStep, medianS;
+  /// By the runtime's model of a launch; 0 where it has none.
+  double bytesPerS, flopsPerS;
+};
+struct KernelTable {
+  BenchTest test;
+  std::vector<KernelResult> kernels;
+};
+
+/// Times all kernels in one test. Needs an engine made with BenchOptions::kernels.
+int runKernels(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
+               KernelTable &table);
+/// Their times, rates and fractions of what the machine reached, as Markdown tables or one JSON object.
+void printKernels(const BenchOptions &options, const Machine &machine, const std::vector<KernelTable> &tables);
 
 /// Time of each kernel over the whole run, most expensive first (needs BenchOptions::profile), on stderr.
 int printProfile(const Model &model, const Engine &engine);

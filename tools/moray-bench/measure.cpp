@@ -56,7 +56,24 @@ int addSequences(const BenchTest &test, uint32_t vocab, const Engine &engine, st
   return kExitOk;
 }
 
-// One repetition: steps until all sequences are done; measures the steps after `depth` tokens of every sequence.
+// Bytes and flops that a test cannot avoid, per token of it.
+void fillRoofline(const moray_model_config &config, const moray_target_info &target, const Machine &machine,
+                  BenchResult &result) {
+  const BenchTest &test = result.test;
+  double elementBytes = text(target.cache_dtype) == "f32" ? 4 : 2;
+  double cacheBytes = elementBytes * config.cache_width * config.layers * (test.depth + test.tokens / 2.0);
+  // A step reads the weights once for all its rows. Experts that only other rows of a batch need are not counted: a
+  // lower bound.
+  double rowsPerStep = test.decode ? test.batch : std::max(1.0, double(test.tokens) * test.batch);
+  double bytes = static_cast<double>(target.active_weight_bytes) / rowsPerStep + (test.decode ? cacheBytes : 0);
+  result.bytesPerS = bytes * result.median();
+  result.flopsPerS = static_cast<double>(target.active_flops) * result.median();
+  result.bandwidthFraction = machine.bytesPerS > 0 ? result.bytesPerS / machine.bytesPerS : 0;
+  result.computeFraction = machine.flopsPerS > 0 ? result.flopsPerS / machine.flopsPerS : 0;
+}
+
+} // namespace
+
 int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, double &tokensPerS) {
   std::vector<Sequence> sequences;
   if (int code = addSequences(test, vocab, engine, sequences))
@@ -84,24 +101,6 @@ int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, dou
   tokensPerS = seconds > 0 ? static_cast<double>(measured) / seconds : 0;
   return kExitOk;
 }
-
-// Bytes and flops that a test cannot avoid, per token of it.
-void fillRoofline(const moray_model_config &config, const moray_target_info &target, const Machine &machine,
-                  BenchResult &result) {
-  const BenchTest &test = result.test;
-  double elementBytes = text(target.cache_dtype) == "f32" ? 4 : 2;
-  double cacheBytes = elementBytes * config.cache_width * config.layers * (test.depth + test.tokens / 2.0);
-  // A step reads the weights once for all its rows. Experts that only other rows of a batch need are not counted: a
-  // lower bound.
-  double rowsPerStep = test.decode ? test.batch : std::max(1.0, double(test.tokens) * test.batch);
-  double bytes = static_cast<double>(target.active_weight_bytes) / rowsPerStep + (test.decode ? cacheBytes : 0);
-  result.bytesPerS = bytes * result.median();
-  result.flopsPerS = static_cast<double>(target.active_flops) * result.median();
-  result.bandwidthFraction = machine.bytesPerS > 0 ? result.bytesPerS / machine.bytesPerS : 0;
-  result.computeFraction = machine.flopsPerS > 0 ? result.flopsPerS / machine.flopsPerS : 0;
-}
-
-} // namespace
 
 std::vector<BenchTest> listTests(const BenchOptions &options) {
   std::vector<BenchTest> tests;
@@ -171,23 +170,6 @@ int runTest(const BenchTest &test, const BenchOptions &options, const Model &mod
   moray_engine_query_info(engine.get(), &info);
   fillRoofline(config, targetOf(model, info), machine, result);
   return kExitOk;
-}
-
-int runKernels(const BenchTest &test, const BenchOptions &options, const Model &model, const Engine &engine,
-               const Machine &machine) {
-  moray_model_config config;
-  moray_model_query_config(model.get(), &config);
-  moray_statistics before, after;
-  double ignored = 0;
-  if (int code = measureOnce(test, config.vocab, engine, ignored)) // warms up
-    return code;
-  moray_engine_reset_profile(engine.get());
-  moray_engine_query_statistics(engine.get(), &before);
-  for (uint32_t i = 0; i < options.repetitions; ++i)
-    if (int code = measureOnce(test, config.vocab, engine, ignored))
-      return code;
-  moray_engine_query_statistics(engine.get(), &after);
-  return printKernels(test, after.steps - before.steps, model, engine, machine);
 }
 
 } // namespace moray::tools

@@ -39,6 +39,30 @@ static void addFlags(CLI::App &app, BenchOptions &options) {
   app.set_version_flag("--version", std::string("moray-bench ") + moray_runtime_version());
 }
 
+static int benchKernels(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
+                        const Engine &engine, const Machine &machine) {
+  std::vector<KernelTable> tables(tests.size());
+  for (size_t i = 0; i < tests.size(); ++i)
+    if (int code = runKernels(tests[i], options, model, engine, tables[i]))
+      return code;
+  printKernels(options, machine, tables);
+  return flushOut();
+}
+
+static int benchSteps(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
+                      const Engine &engine, const Machine &machine) {
+  std::vector<BenchResult> results;
+  for (const BenchTest &test : tests) {
+    results.emplace_back();
+    if (int code = runTest(test, options, model, engine, machine, results.back()))
+      return code;
+  }
+  (options.output == "json" ? printJson : printMarkdown)(options, model, engine, machine, results);
+  if (int code = flushOut())
+    return code;
+  return options.profile ? printProfile(model, engine) : kExitOk;
+}
+
 static int run(const BenchOptions &options) {
   std::vector<BenchTest> tests = listTests(options);
   if (tests.empty())
@@ -55,23 +79,8 @@ static int run(const BenchOptions &options) {
   if (int code = probeMachine(model, engine, machine))
     return code;
 
-  std::vector<BenchResult> results;
-  for (const BenchTest &test : tests) {
-    if (options.kernels) {
-      if (int code = runKernels(test, options, model, engine, machine))
-        return code;
-      continue;
-    }
-    results.emplace_back();
-    if (int code = runTest(test, options, model, engine, machine, results.back()))
-      return code;
-  }
-  if (options.kernels)
-    return flushOut();
-  (options.output == "json" ? printJson : printMarkdown)(options, model, engine, machine, results);
-  if (int code = flushOut())
-    return code;
-  return options.profile ? printProfile(model, engine) : kExitOk;
+  return options.kernels ? benchKernels(options, tests, model, engine, machine)
+                         : benchSteps(options, tests, model, engine, machine);
 }
 
 int main(int argc, char **argv) {

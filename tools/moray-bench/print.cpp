@@ -137,44 +137,4 @@ int printProfile(const Model &model, const Engine &engine) {
   return kExitOk;
 }
 
-// A rate and its fraction of a peak; "-" where there is no model.
-static std::string rate(double value, double unit, double peak) {
-  char out[48];
-  if (value <= 0)
-    return "-";
-  if (peak > 0)
-    std::snprintf(out, sizeof out, "%.2f (%.0f %%)", value / unit, 100 * value / peak);
-  else
-    std::snprintf(out, sizeof out, "%.2f", value / unit);
-  return out;
-}
-
-int printKernels(const BenchTest &test, uint64_t steps, const Model &model, const Engine &engine,
-                 const Machine &machine) {
-  moray_engine_info about;
-  moray_engine_query_info(engine.get(), &about);
-  std::printf("\n%s, batch %u\n| class | kernel | launches/step | median us | GB/s | GFLOP/s "
-              "|\n|---|---|---:|---:|---:|---:|\n",
-              testName(test).c_str(), test.batch);
-  double sumUs = 0;
-  for (size_t i = 0; i < targetOf(model, about).kernel_count; ++i) {
-    moray_kernel_info info;
-    moray_kernel_profile profile;
-    if (int code = report(moray_model_query_kernel(model.get(), about.target, i, &info)))
-      return code;
-    if (int code = report(moray_engine_query_kernel_profile(engine.get(), i, &profile)))
-      return code;
-    if (profile.launches == 0)
-      continue;
-    double seconds = static_cast<double>(std::max<uint64_t>(profile.median_ns, 1)) / 1e9;
-    double perStep = static_cast<double>(profile.launches) / static_cast<double>(std::max<uint64_t>(steps, 1));
-    sumUs += perStep * seconds * 1e6;
-    std::printf("| %s | %s | %.2f | %.2f | %s | %s |\n", text(info.klass).c_str(), text(info.name).c_str(), perStep,
-                seconds * 1e6, rate(static_cast<double>(profile.bytes) / seconds, 1e9, machine.bytesPerS).c_str(),
-                rate(static_cast<double>(profile.flops) / seconds, 1e9, machine.flopsPerS).c_str());
-  }
-  std::printf("sum of the kernels of a step: %.2f us\n", sumUs);
-  return kExitOk;
-}
-
 } // namespace moray::tools

@@ -295,9 +295,10 @@ Status CudaExecutor::check(Result result, const char *what) {
     return {};
   char text[512];
   const bool vague = isSticky(result) && !waitAfterLaunch;
-  snprintf(text, sizeof(text), "%s, step %llu (%s)%s", what, number(stepNumber), stepKind,
-           vague ? "; the kernel is an earlier launch: wait after each launch (cuda_sync, --cuda-sync) to have it named"
-                 : "");
+  snprintf(
+      text, sizeof(text), "%s, step %llu (%s)%s", what, number(stepNumber), stepKind,
+      vague ? "; the fault may be of an earlier launch: wait after each one (cuda_sync, --cuda-sync) to have it named"
+            : "");
   return driver->check(result, text);
 }
 
