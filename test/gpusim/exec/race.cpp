@@ -214,11 +214,11 @@ bool SharedShadow::keepCrowd(const Cell &cell, const Access &access, uint32_t of
   std::vector<CrowdEntry> &crowd = crowds[offset];
   auto obsolete = [&](const CrowdEntry &entry) {
     return entry.epoch <= settledEpochs[entry.warp] ||
-           (entry.past != PlainWrite && access.known.covers(entry.warp, entry.lanes, entry.epoch));
+           (entry.past < PlainRead && access.known.covers(entry.warp, entry.lanes, entry.epoch));
   };
   crowd.erase(std::remove_if(crowd.begin(), crowd.end(), obsolete), crowd.end());
   auto keep = [&](unsigned warp, uint32_t lanes, uint32_t epoch, Past past) {
-    if (warp == access.warpIndex && past != PlainWrite)
+    if (warp == access.warpIndex && past < PlainRead)
       lanes &= ~(1u << access.lane);
     CrowdEntry added{static_cast<uint16_t>(warp), past, lanes, epoch};
     if (!lanes || obsolete(added))
@@ -233,8 +233,9 @@ bool SharedShadow::keepCrowd(const Cell &cell, const Access &access, uint32_t of
   if (cell.writeEpoch)
     keep(cell.writer / 32, 1u << cell.writer % 32, cell.writeEpoch,
          cell.flags & StrongWriter ? StrongWrite : PlainWrite);
-  forEachReader(cell,
-                [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool) { keep(warp, lanes, epoch, StrongRead); });
+  forEachReader(cell, [&](unsigned warp, uint32_t lanes, uint32_t epoch, bool strong) {
+    keep(warp, lanes, epoch, strong ? StrongRead : PlainRead);
+  });
   if (!crowd.empty())
     return true;
   crowds.erase(offset);
@@ -243,7 +244,8 @@ bool SharedShadow::keepCrowd(const Cell &cell, const Access &access, uint32_t of
 
 void SharedShadow::checkCrowd(const Access &access, uint32_t offset, bool reads) {
   for (const CrowdEntry &entry : crowds[offset]) {
-    if (access.strong ? entry.past != PlainWrite : reads && entry.past == StrongRead)
+    bool read = entry.past == StrongRead || entry.past == PlainRead;
+    if ((reads && read) || (access.strong && entry.past < PlainRead))
       continue;
     uint32_t lanes = entry.lanes;
     if (entry.warp == access.warpIndex && access.mode != SharedAccess::WarpRead)
@@ -251,7 +253,7 @@ void SharedShadow::checkCrowd(const Access &access, uint32_t offset, bool reads)
     for (; lanes; lanes &= lanes - 1) {
       unsigned lane = __builtin_ctz(lanes);
       if (!access.known.covers(entry.warp, 1u << lane, entry.epoch))
-        race(access, offset, entry.past == StrongRead ? "read" : "wrote", entry.warp, lane);
+        race(access, offset, read ? "read" : "wrote", entry.warp, lane);
     }
   }
 }
