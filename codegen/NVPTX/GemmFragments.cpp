@@ -109,6 +109,11 @@ Value GpuGemm::sourceScale(Value row, Value block) {
   return g.loadInvariant(g.f32, g.at(g.operand(spec.xScaleArg), g.shl(index, 2)));
 }
 
+bool GpuGemm::oneScaleRow(unsigned columns) const {
+  bool aligned = parts == 1 || (spec.epilogue.gateBegin % 128 == 0 && spec.epilogue.upBegin % 128 == 0);
+  return aligned && 128 % columns == 0;
+}
+
 //===----------------------------------------------------------------------===//
 // Products
 //===----------------------------------------------------------------------===//

@@ -74,6 +74,8 @@ protected:
   /// Scale of a weight row and block; `column` is one of the result.
   Value weightScale(const Place &place, unsigned part, Value column, Value block);
   Value sourceScale(Value sourceRow, Value block);
+  /// Whether the columns of a tile of `columns` share their row of scales, in each part.
+  bool oneScaleRow(unsigned columns) const;
 
   // ---- products ----
   /// partials[n] += A * B[n] for one group of a unit; `low` and `high` are the words of rows q and q + 8, `weights[n]`

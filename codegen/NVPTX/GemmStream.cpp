@@ -87,8 +87,9 @@ GpuGemmStream::Values GpuGemmStream::exchange(ValueRange totals, ValueRange part
   for (unsigned i = 0; i < elements; ++i)
     for (unsigned w = 0; w < active; ++w) {
       Value block = g.add(firstBlock, w);
+      Value column = oneScaleRow(columns) ? place.firstColumn : elementColumn(i);
       for (unsigned part = 0; part < parts; ++part)
-        weight.push_back(spec.scalePitch ? weightScale(place, part, elementColumn(i), block) : Value());
+        weight.push_back(spec.scalePitch ? weightScale(place, part, column, block) : Value());
       source.push_back(spec.xScaleArg >= 0 ? sourceScale(sourceRow(place, elementRow(i)), block) : Value());
     }
   g.barrier();

@@ -114,8 +114,7 @@ GpuGemmTiled::Values GpuGemmTiled::scalesOf(unsigned n, Value block, Values &sha
   if (!spec.scalePitch)
     return {Value(), Value()};
   unsigned part = n / partTiles;
-  bool aligned = parts == 1 || (spec.epilogue.gateBegin % 128 == 0 && spec.epilogue.upBegin % 128 == 0);
-  if (aligned && 128 % tile.columns == 0) {
+  if (oneScaleRow(tile.columns)) {
     if (!shared[part])
       shared[part] = weightScale(place, part, place.firstColumn, block);
     return {shared[part], shared[part]};

@@ -88,7 +88,7 @@ TEST(GpuGemm, LongK) {
 
 TEST(GpuGemm, TinyDimensions) {
   for (DType w : {DType::F8E4M3, DType::BF16})
-    for (uint64_t K : {1, 5, 16, 31, 40, 64, 127, 145})
+    for (uint64_t K : {1, 16, 31, 64, 145})
       check(shape(DType::BF16, w, DType::F32, K % 7 + 1, K), {1, 20});
 }
 
