@@ -184,6 +184,26 @@ TEST(IsaHalf, AllTiesAndNeighbours) {
   EXPECT_EQ(convert(NumType::F16, NumType::F64, bitsOf(1e300)), 0x7c00u);
 }
 
+/// halfOp has a quick way for fma of bf16; relu takes the general one and changes nothing but the sign.
+TEST(IsaHalf, QuickFmaEqualsTheGeneralOne) {
+  std::mt19937 random(5);
+  FpMode general;
+  general.relu = true;
+  for (int i = 0; i < 2000000; ++i) {
+    uint16_t a = uint16_t(random()), b = uint16_t(random()), c = uint16_t(random());
+    if (i % 2) // a sum that cancels or ties
+      c = uint16_t(floatToHalf(HalfType::BF16, halfToFloat(HalfType::BF16, a) * halfToFloat(HalfType::BF16, b)) +
+                   i % 7 * 64 - 192);
+    uint16_t quick = halfOp(HalfOp::Fma, HalfType::BF16, a, b, c);
+    bool negative = quick >> 15 && !isNanHalf(HalfType::BF16, quick);
+    if (negative) // -(a * b + c) is positive
+      quick = halfOp(HalfOp::Fma, HalfType::BF16, a ^ 0x8000, b, c ^ 0x8000);
+    ASSERT_EQ(quick,
+              halfOp(HalfOp::Fma, HalfType::BF16, negative ? a ^ 0x8000 : a, b, negative ? c ^ 0x8000 : c, general))
+        << std::hex << a << " " << b << " " << c;
+  }
+}
+
 /// The half nearest to numerator * 2^-48, found by bisection over the codes.
 uint16_t nearestHalf(HalfType type, __int128 numerator) {
   bool negative = numerator < 0;

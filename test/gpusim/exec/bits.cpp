@@ -150,6 +150,15 @@ struct Prmt {
   }
 };
 
+// A selector that is a constant without sign bits: instr.imm holds the four shifts, a byte each.
+struct PrmtConstant {
+  static uint64_t apply(const Instr &instr, uint64_t a, uint64_t b) {
+    uint64_t bytes = static_cast<uint32_t>(a) | b << 32;
+    unsigned s0 = instr.imm & 0xff, s1 = instr.imm >> 8 & 0xff, s2 = instr.imm >> 16 & 0xff, s3 = instr.imm >> 24;
+    return (bytes >> s0 & 0xff) | (bytes >> s1 & 0xff) << 8 | (bytes >> s2 & 0xff) << 16 | (bytes >> s3 & 0xff) << 24;
+  }
+};
+
 template <bool Left, bool Wrap> struct Shf {
   static uint64_t apply(const Instr &, uint64_t a, uint64_t b, uint64_t c) {
     uint64_t both = static_cast<uint32_t>(a) | b << 32;
@@ -315,6 +324,11 @@ void decodePrmt(Decoder &decoder) {
                      : mode == "rc16" ? Rc16
                                       : Plain;
   decoder.out.run = ternaryBits<Prmt>;
+  if (!mode.empty() || !decoder.isImmediate(3) || (decoder.immediate(3) & 0x8888))
+    return;
+  for (unsigned i = 0; i < 4; ++i)
+    decoder.out.imm |= (decoder.immediate(3) >> (4 * i) & 7) * 8 << (8 * i);
+  decoder.out.run = binaryBits<PrmtConstant>;
 }
 
 void decodeShf(Decoder &decoder) {

@@ -18,7 +18,9 @@ void Warp::start(Block &owner, unsigned warpIndex, uint32_t lanes, uint32_t func
   present = live = runnable = lanes;
   const Function &kernel = program->functions[function];
   frames.assign(1, {function, 0, 0, 0, 0, 0, 0});
-  registerFile.assign(size_t(kernel.registerSlots) * 32, 0);
+  // Registers keep what an earlier block left in them: kernels have thousands, each written before it is read.
+  if (registerFile.size() < size_t(kernel.registerSlots) * 32)
+    registerFile.resize(size_t(kernel.registerSlots) * 32);
   predicateFile.assign(kernel.predicateSlots, 0);
   predicateFile[1] = allLanes;
   lanePc.fill(kernel.begin);

@@ -266,7 +266,30 @@ static double halfValue(HalfOp op, double a, double b, double c) {
   }
 }
 
+/// fma of bf16 where nothing overflows; kernels widen FP8 with it. The sum is rounded to odd in double and then in
+/// float, which leaves enough bits for the last rounding, to nearest, to be the only one.
+static bool fmaFiniteBf16(uint16_t a, uint16_t b, uint16_t c, uint16_t &result) {
+  double product = double(asF32(uint32_t(a) << 16)) * asF32(uint32_t(b) << 16), addend = asF32(uint32_t(c) << 16);
+  double sum = product + addend, part = sum - product;
+  double error = (product - (sum - part)) + (addend - part);
+  if (!(std::fabs(sum) < 0x1p126)) // also infinities and NaNs
+    return false;
+  uint64_t wide = bitsOf(sum);
+  if (error != 0 && !(wide & 1))
+    wide += (error > 0) == (sum > 0) ? 1 : -1;
+  double odd = asF64(wide);
+  float single = float(odd);
+  uint32_t bits = bitsOf(single);
+  if (double(single) != odd && !(bits & 1))
+    bits += std::fabs(double(single)) < std::fabs(odd) ? 1 : -1;
+  result = uint16_t((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+  return true;
+}
+
 uint16_t gpusim::halfOp(HalfOp op, HalfType type, uint16_t a, uint16_t b, uint16_t c, FpMode mode) {
+  uint16_t quick;
+  if (op == HalfOp::Fma && type == HalfType::BF16 && isPlain(mode) && !mode.relu && fmaFiniteBf16(a, b, c, quick))
+    return quick;
   if (mode.ftz) {
     a = flushHalf(type, a);
     b = flushHalf(type, b);
