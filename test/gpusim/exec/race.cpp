@@ -63,7 +63,13 @@ KnowledgeRef Join::finish() { return KnowledgeRef(sum.release()); }
 //===----------------------------------------------------------------------===//
 
 void SharedShadow::reset(uint32_t size) {
-  words.assign((size + 3) / 4, Cell{});
+  size_t chunks = (size + chunkBytes - 1) / chunkBytes, cellsOfChunk = chunkBytes / 4;
+  if (chunks != written.size())
+    words.assign(chunks * cellsOfChunk, Cell{});
+  for (size_t i = 0; i < chunks && chunks == written.size(); ++i)
+    if (written[i])
+      std::fill_n(words.begin() + static_cast<ptrdiff_t>(i * cellsOfChunk), cellsOfChunk, Cell{});
+  written.assign(chunks, 0);
   bytes.clear();
   freeBytes.clear();
   readSets.clear();
@@ -408,6 +414,7 @@ void SharedShadow::access(Warp &warp, const Instr &instr, unsigned lane, uint32_
                           SharedAccess mode, const uint8_t *data, uint32_t async) {
   const Knowledge &known = *warp.known[lane];
   uint32_t end = offset + size;
+  written[offset / chunkBytes] = written[(end - 1) / chunkBytes] = 1; // of reads only defined bytes pass
   if (offset % 4 == 0 && size % 4 == 0) {
     if (mode == SharedAccess::Read || mode == SharedAccess::WarpRead) {
       bool whole = mode == SharedAccess::WarpRead;

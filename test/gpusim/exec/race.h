@@ -160,7 +160,9 @@ private:
   Cell *split(uint32_t word);
   [[noreturn]] void race(const Access &access, uint32_t offset, const char *earlier, unsigned warp, unsigned lane);
 
+  static constexpr uint32_t chunkBytes = 256;
   std::vector<Cell> words;
+  std::vector<uint8_t> written;           // by chunk: some byte has been written; only those need a reset
   std::vector<std::array<Cell, 4>> bytes; // of split words; words[w].readLanes holds the index
   std::vector<uint32_t> freeBytes;
   std::vector<ReadSet> readSets;
