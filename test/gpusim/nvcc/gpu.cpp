@@ -79,7 +79,9 @@ Module Gpu::module(const std::string &name) {
   for (auto &[known, module] : modules)
     if (known == name)
       return module;
-  std::ifstream stream(std::string(MORAY_SOURCE_DIR "/test/gpusim/nvcc/kernels/") + name + ".ptx");
+  const char *folder = std::getenv("MORAY_NVCC_KERNELS"); // where the source tree is not
+  std::ifstream stream(std::string(folder ? folder : MORAY_SOURCE_DIR "/test/gpusim/nvcc/kernels") + "/" + name +
+                       ".ptx");
   std::stringstream text;
   text << stream.rdbuf();
   if (!stream)
