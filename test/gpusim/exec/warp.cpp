@@ -274,9 +274,11 @@ void Warp::checkBypass() {
   const Instr &next = program->code[pc];
   if (next.control != Control::None && next.control != Control::Sync && next.control != Control::Call)
     return;
+  uint32_t looked = ~0u; // most often all wait at one place
   forLanes(alignedWaiters, [&](unsigned lane) {
-    if (laneFrame[lane] != frame)
+    if (laneFrame[lane] != frame || lanePc[lane] == looked)
       return;
+    looked = lanePc[lane];
     const Reach &reach = block->reach(lanePc[lane]);
     if (reach.follows[pc - reach.begin] && !reach.leadsTo[pc - reach.begin])
       fault(Report::Divergence, program->code[lanePc[lane]], lane,
