@@ -148,6 +148,15 @@ TEST(Execute, Atomics) {
   EXPECT_EQ(sim.download<uint32_t>(out, 5), (Words{512, 63, 0x43800000, 9, 512 % 5}));
 }
 
+TEST(Execute, FloatAtomicsFlushSubnormalsInGlobalMemoryOnly) {
+  Words out = runWarp(
+      ".shared .align 4 .b8 sh[4];\nmov.f32 %f1, 0f00000001;\nst.shared.f32 [sh], %f1;\nst.global.f32 [%mine], %f1;\n"
+      "setp.ne.u32 %p1, %t, 0;\n@%p1 bra SHARED;\nred.global.add.f32 [%mine], %f1;\nret;\n"
+      "SHARED: red.shared.add.f32 [sh], %f1;\nld.shared.u32 %r1, [sh];\nst.global.u32 [%mine], %r1;\nret;",
+      2);
+  EXPECT_EQ(out, (Words{0, 2}));
+}
+
 TEST(Execute, PackPermuteVectors) {
   Words out = runWarp("mov.b64 %rd1, {%t, 7};\nmov.b64 {%r1, %r2}, %rd1;\nprmt.b32 %r3, %r1, %r2, 0x4140;\n"
                       "mov.b32 {%h1, %h2}, %r3;\nmov.b32 %r4, {%h2, %h1};\nst.global.u32 [%mine], %r4;\nret;");

@@ -26,10 +26,14 @@ uint64_t addHalves(Type type, uint64_t a, uint64_t b) {
   }
 }
 
-uint64_t addValues(Type type, uint64_t a, uint64_t b) {
+// `ftz`: in global memory, f32 addition flushes subnormals.
+uint64_t addValues(Type type, uint64_t a, uint64_t b, bool ftz) {
   switch (type) {
-  case Type::F32: // the hardware's atomics flush subnormals in global memory only by mode; PTX says they are kept
-    return addF32(uint32_t(a), uint32_t(b));
+  case Type::F32: {
+    FpMode mode;
+    mode.ftz = ftz;
+    return addF32(uint32_t(a), uint32_t(b), mode);
+  }
   case Type::F64:
     return addF64(a, b);
   case Type::F16:
@@ -56,10 +60,10 @@ uint64_t extreme(Type type, bool max, uint64_t a, uint64_t b) {
 }
 
 // The new value of a location that holds `old`; b is the operand, c the replacement of a compare-and-swap.
-uint64_t update(const Instr &instr, uint64_t old, uint64_t b, uint64_t c) {
+uint64_t update(const Instr &instr, uint64_t old, uint64_t b, uint64_t c, bool ftz) {
   switch (Op(instr.kind)) {
   case Add:
-    return addValues(instr.type, old, b);
+    return addValues(instr.type, old, b, ftz);
   case Min:
   case Max:
     return extreme(instr.type, instr.kind == Max, old, b);
@@ -81,12 +85,12 @@ uint64_t update(const Instr &instr, uint64_t old, uint64_t b, uint64_t c) {
   return old;
 }
 
-template <class T> T atomicUpdate(const Instr &instr, uint8_t *bytes, uint64_t b, uint64_t c) {
+template <class T> T atomicUpdate(const Instr &instr, uint8_t *bytes, uint64_t b, uint64_t c, bool ftz) {
   T *location = reinterpret_cast<T *>(bytes);
   T old = __atomic_load_n(location, __ATOMIC_SEQ_CST);
   b = static_cast<T>(b);
-  while (!__atomic_compare_exchange_n(location, &old, static_cast<T>(update(instr, old, b, c)), false, __ATOMIC_SEQ_CST,
-                                      __ATOMIC_SEQ_CST))
+  while (!__atomic_compare_exchange_n(location, &old, static_cast<T>(update(instr, old, b, c, ftz)), false,
+                                      __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
     ;
   return old;
 }
@@ -126,7 +130,7 @@ template <class T> void atomic(Warp &warp, const Instr &instr, uint32_t lanes) {
       uint8_t *bytes = location<T>(warp, instr, span ? &*span : nullptr, lane, addresses[lane], space);
       uint64_t place = addresses[lane] + (space == Space::Shared ? sharedWindow : 0);
       warp.observe(lane, place, instr.flags & Acquire);
-      T old = atomicUpdate<T>(instr, bytes, b[lane], c[lane]);
+      T old = atomicUpdate<T>(instr, bytes, b[lane], c[lane], space != Space::Shared);
       warp.publish(lane, place, instr.flags & Release, false);
       if (d)
         d[lane] = old;

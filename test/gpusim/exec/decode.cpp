@@ -228,7 +228,7 @@ int32_t Decoder::value(const ptx::Operand &operand, ptx::Type type) {
   case ptx::SymbolKind::Local: {
     int32_t slot = temporary();
     Instr save = out;
-    decodeSpecial(*this, "frame", slot);
+    decodeSpecial(*this, "(frame)", slot);
     program.code.back().imm = operand.symbol.index + operand.value;
     out = save;
     return slot;

@@ -114,7 +114,7 @@ constexpr std::pair<const char *, Special> specials[] = {{"tid.x", TidX},
                                                          {"globaltimer_hi", GlobalTimerHigh},
                                                          {"dynamic_smem_size", DynamicShared},
                                                          {"total_smem_size", TotalShared},
-                                                         {"frame", FrameAddress},
+                                                         {"(frame)", FrameAddress},
                                                          {"tid.w", Zero},
                                                          {"ctaid.w", Zero}};
 
