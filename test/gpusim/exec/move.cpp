@@ -121,7 +121,7 @@ constexpr std::pair<const char *, Special> specials[] = {{"tid.x", TidX},
 uint64_t nanoseconds() { return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count()); }
 
 // The value of a register that is the same for all lanes.
-uint64_t uniformSpecial(const Warp &warp, const Instr &instr) {
+uint64_t uniformSpecial(Warp &warp, const Instr &instr) {
   const Block &block = *warp.block;
   const Dim3 &size = block.launch->block, &grid = block.launch->grid;
   switch (Special(instr.kind)) {
@@ -150,7 +150,7 @@ uint64_t uniformSpecial(const Warp &warp, const Instr &instr) {
   case NsmId:
     return 1;
   case Clock:
-    return block.executed + warp.executed;
+    return block.executed + warp.executed + ++warp.clockReads; // goes on within a turn, too
   case GlobalTimer:
     return nanoseconds();
   case GlobalTimerHigh:

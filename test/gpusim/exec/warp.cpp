@@ -28,7 +28,7 @@ void Warp::start(Block &owner, unsigned warpIndex, uint32_t lanes, uint32_t func
   laneStamp.fill(0);
   waits.fill(Wait::None);
   alignedWaiters = stamp = divergedFor = forcedFor = 0;
-  executed = 0;
+  executed = clockReads = 0;
   epoch = 1;
   known.fill(KnowledgeRef());
   fenced.fill(KnowledgeRef());

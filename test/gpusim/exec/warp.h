@@ -76,6 +76,7 @@ struct Warp {
   uint32_t stamp = 0, divergedFor = 0, forcedFor = 0;
   unsigned leader = 0;
   uint64_t executed = 0;
+  uint64_t clockReads = 0;
 
   uint32_t carry = 0; // the condition code's carry flag, a bit per lane
 
