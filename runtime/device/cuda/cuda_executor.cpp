@@ -154,7 +154,11 @@ Status CudaExecutor::step(const StepRequest &request) {
                 number(lostStep));
   const uint64_t start = nowNs();
   ++stepNumber;
+  intervalCount = 0;
   Status status = runStep(request);
+  // What was queued before the failure may still read the pinned block, which the next step writes.
+  if (!status.ok())
+    (*driver)->streamSynchronize(stream);
   counted.stepNs += nowNs() - start;
   if (moray_status_code(status.get()) == kE5020) {
     lost = true;

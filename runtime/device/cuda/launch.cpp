@@ -135,7 +135,6 @@ Status CudaExecutor::collectIntervals() {
     MORAY_TRY(check((*driver)->eventElapsedTime(&ms, intervals[i].begin, intervals[i].end), "timing a launch"));
     account(intervals[i].slot, static_cast<uint64_t>(static_cast<double>(ms) * 1e6));
   }
-  intervalCount = 0;
   return {};
 }
 

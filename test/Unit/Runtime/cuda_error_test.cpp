@@ -285,6 +285,25 @@ TEST_F(Cuda, FaultWordNamesTheLayer) {
   }
 }
 
+// The next step writes the pinned inputs, so nothing of the failed one may still read them; nor are its times kept.
+TEST_F(Cuda, AFailedStepLeavesNothingUnderWay) {
+  const ToyModel model(cudaToy());
+  moray_engine_options options = cudaOptions();
+  options.profile = 1;
+  ToyEngine engine(model, options);
+  engine.add(prompt(3), greedy(2));
+  script("cuLaunchKernel", 701, 3);
+  const size_t before = fakeCuda().synchronisations;
+  EXPECT_FAILS(moray_engine_step(engine, nullptr), "E5021", "more registers or shared memory");
+  EXPECT_EQ(fakeCuda().synchronisations, before + 1);
+  moray_sequence *next = engine.add(prompt(5), greedy(3));
+  engine.run();
+  EXPECT_EQ(tokensOf(next), toyGenerate(prompt(5), 3));
+  moray_kernel_profile embed;
+  EXPECT_OK(moray_engine_query_kernel_profile(engine, 0, &embed));
+  EXPECT_EQ(embed.launches, 3u);
+}
+
 // ---- memory ----
 
 TEST_F(Cuda, LackOfMemoryInAStepSparesTheEngine) {
