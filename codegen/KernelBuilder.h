@@ -116,7 +116,7 @@ public:
   Value quantiseBf16(Value f32s) { return widenBf16(roundToBf16(f32s)); }
 
   // ---- control ----
-  /// for (iv = lower; iv < upper; iv += step), unsigned.
+  /// for (iv = lower; iv < upper; iv += step), signed.
   void forLoop(Value lower, Value upper, Value step, llvm::function_ref<void(Value iv)> body);
   Values forLoop(Value lower, Value upper, Value step, mlir::ValueRange init,
                  llvm::function_ref<Values(Value iv, mlir::ValueRange carried)> body);

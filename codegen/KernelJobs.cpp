@@ -58,17 +58,27 @@ llvm::Error moray::codegen::runKernelJobs(size_t count, unsigned threads,
   return llvm::Error::success();
 }
 
+static llvm::Error cannotWrite(const std::string &path, std::error_code failure) {
+  return llvm::createStringError(failure, "E3105: cannot write '" + path + "': " + failure.message());
+}
+
 llvm::Error moray::codegen::writeKernelFile(const std::string &directory, const std::string &name,
                                             llvm::ArrayRef<char> bytes) {
   std::string path = directory + "/" + name;
   std::error_code failure = llvm::sys::fs::create_directories(directory);
+  return failure ? cannotWrite(path, failure) : writeKernelFile(path, bytes);
+}
+
+llvm::Error moray::codegen::writeKernelFile(const std::string &path, llvm::ArrayRef<char> bytes) {
+  std::error_code failure;
+  llvm::raw_fd_ostream file(path, failure);
   if (!failure) {
-    llvm::raw_fd_ostream file(path, failure);
-    if (!failure)
-      file.write(bytes.data(), bytes.size());
+    file.write(bytes.data(), bytes.size());
+    file.close();
+    failure = file.error();
+    file.clear_error(); // reported here; the destructor would end the process
   }
-  return failure ? llvm::createStringError(failure, "E3105: cannot write '" + path + "': " + failure.message())
-                 : llvm::Error::success();
+  return failure ? cannotWrite(path, failure) : llvm::Error::success();
 }
 
 llvm::Error moray::codegen::noEmitter(const KernelSpec &spec, llvm::StringRef machine) {

@@ -29,8 +29,9 @@ llvm::Error runKernelJobs(size_t count, unsigned threads, const std::function<vo
                           llvm::function_ref<llvm::Error(size_t, mlir::MLIRContext &)> run,
                           llvm::function_ref<std::string(size_t)> name);
 
-/// Writes `bytes` to `directory`/`name`, making the directory. E3105 where that fails.
+/// Writes `bytes` to `directory`/`name`, making the directory, or to `path`. E3105 where that fails.
 llvm::Error writeKernelFile(const std::string &directory, const std::string &name, llvm::ArrayRef<char> bytes);
+llvm::Error writeKernelFile(const std::string &path, llvm::ArrayRef<char> bytes);
 
 /// E3101: nothing compiles kernels of this class for `machine`.
 llvm::Error noEmitter(const KernelSpec &spec, llvm::StringRef machine);

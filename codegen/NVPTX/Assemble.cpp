@@ -2,6 +2,7 @@
 // Runs the assembler on temporary files and reads what it reports.
 
 #include "codegen/NVPTX/Assemble.h"
+#include "codegen/KernelJobs.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
@@ -74,12 +75,8 @@ llvm::Expected<Cubin> moray::codegen::assemble(const std::string &ptxas, StringR
       return file.takeError();
     files.push_back(*file);
   }
-  std::error_code failure;
-  llvm::raw_fd_ostream source(files[0], failure);
-  source << ptx;
-  source.close();
-  if (failure || source.has_error())
-    return createStringError("E3105: cannot write '" + files[0] + "'");
+  if (llvm::Error error = writeKernelFile(files[0], ptx))
+    return std::move(error);
 
   std::string arch = "-arch=sm_" + std::to_string(sm), problem;
   std::vector<StringRef> arguments = {ptxas, arch, "-v", files[0], "-o", files[1]};

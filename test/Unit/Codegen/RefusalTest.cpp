@@ -12,6 +12,7 @@
 #include "llvm/IR/Module.h"
 #include "llvm/IRReader/IRReader.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Triple.h"
@@ -80,6 +81,15 @@ TEST(Refusal, ObjectsGoToAFolder) {
   options.objectDir = "/dev/null/objects";
   std::string error = errorOf(compileKernels({probe()}, options));
   EXPECT_TRUE(startsWith(error, "E3105: ")) << error;
+  // No space: the stream that holds an error when it ends would end the process.
+  llvm::SmallString<128> folder;
+  ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("moray-objects", folder));
+  options.objectDir = folder.str().str();
+  std::string object = options.objectDir + "/" + probe().symbol() + ".x86-64-v3.o";
+  ASSERT_FALSE(llvm::sys::fs::create_link("/dev/full", object));
+  error = errorOf(compileKernels({probe()}, options));
+  EXPECT_TRUE(startsWith(error, "E3105: cannot write '" + object + "': No space left")) << error;
+  llvm::sys::fs::remove_directories(folder);
 }
 
 TEST(Refusal, LoweringAllowsAClosedListOfOperations) {
