@@ -54,7 +54,9 @@ Status CudaExecutor::allocate(bool guarded) {
     return memoryError(advice);
   Status status = memory.allocate(artifact, guarded);
   if (moray_status_code(status.get()) == kE5001)
-    return memoryError(advice);
+    return memoryError(guarded ? "a guarded arena takes more than this plan, as its buffers share nothing; use "
+                                 "--arena=packed, a shorter context, fewer sequences or fewer rows"
+                               : advice);
   MORAY_TRY(std::move(status));
   MORAY_TRY(check((*driver)->streamCreate(&stream, kStreamNonBlocking), "creating a stream"));
   MORAY_TRY(zeroCounters());

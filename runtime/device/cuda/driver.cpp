@@ -127,7 +127,8 @@ Status Driver::load(const char *library, const std::string &hint) {
 #undef MORAY_CUDA_LOAD
   if (missing)
     return fail(kE5018,
-                "'%s' has no function %s: it is no CUDA driver, or older than CUDA %d.%d; update the driver; %s",
+                "'%s' has no function %s: it is no CUDA driver, or older than CUDA %d.%d; update the driver, or give "
+                "its path with --cuda-library; %s",
                 library, missing, kOldestDriver / 1000, kOldestDriver % 1000 / 10, hint.c_str());
   return {};
 }
@@ -139,7 +140,7 @@ Status Driver::initialise(const std::string &hint) {
     return fail(kE5018, "the driver is of CUDA %d.%d, this runtime needs %d.%d; update the driver; %s",
                 driverVersion / 1000, driverVersion % 1000 / 10, kOldestDriver / 1000, kOldestDriver % 1000 / 10,
                 hint.c_str());
-  return check(table.init(0), ("initialising the driver; " + hint).c_str());
+  return check(table.init(0), "initialising the driver", hint);
 }
 
 Status Driver::takeDevice(unsigned ordinal, const std::string &hint) {
@@ -148,8 +149,8 @@ Status Driver::takeDevice(unsigned ordinal, const std::string &hint) {
   if (count < 1)
     return fail(kE5017, "the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES; %s", hint.c_str());
   if (ordinal >= static_cast<unsigned>(count))
-    return fail(kE5017, "device cuda:%u was asked for, there are cuda:0 to cuda:%d; nvidia-smi -L lists them", ordinal,
-                count - 1);
+    return fail(kE5017, "device cuda:%u was asked for, %s%d; nvidia-smi -L lists them", ordinal,
+                count == 1 ? "there is only cuda:" : "there are cuda:0 to cuda:", count - 1);
   MORAY_TRY(check(table.deviceGet(&device, static_cast<int>(ordinal)), "opening the device"));
   MORAY_TRY(check(table.deviceGetName(deviceName, sizeof(deviceName) - 1, device), "asking for the device's name"));
   MORAY_TRY(attribute(kComputeMajor, major));
@@ -167,7 +168,7 @@ Status Driver::attribute(DeviceAttribute which, int &value) const {
   return check(table.deviceGetAttribute(&value, which, device), "asking for an attribute of the device");
 }
 
-Status Driver::check(Result result, const char *what) const {
+Status Driver::check(Result result, const char *what, const std::string &hint) const {
   if (result == kSuccess)
     return {};
   const char *symbol = nullptr, *text = nullptr;
@@ -175,9 +176,10 @@ Status Driver::check(Result result, const char *what) const {
     symbol = "unknown CUDA error";
   if (table.getErrorString(result, &text) != kSuccess || !text)
     text = "no text";
+  const std::string end = hint.empty() ? hint : "; " + hint;
   if (const Meaning *meaning = findMeaning(result))
-    return fail(meaning->code, "%s (%d) while %s: %s", symbol, result, what, meaning->sentence);
-  return fail(kE5021, "%s (%d) while %s: the driver says '%s'", symbol, result, what, text);
+    return fail(meaning->code, "%s (%d) while %s: %s%s", symbol, result, what, meaning->sentence, end.c_str());
+  return fail(kE5021, "%s (%d) while %s: the driver says '%s'%s", symbol, result, what, text, end.c_str());
 }
 
 } // namespace moray::rt::cuda

@@ -23,8 +23,8 @@ public:
   // Makes the context current on the calling thread.
   Status enter() const;
 
-  // An error unless `result` is success. `what` completes "while ...".
-  Status check(Result result, const char *what) const;
+  // An error unless `result` is success. `what` completes "while ..."; `hint`, if any, ends the message.
+  Status check(Result result, const char *what, const std::string &hint = {}) const;
 
   const char *name() const { return deviceName; }
   unsigned sm() const { return capability; }    // 10 * major + minor

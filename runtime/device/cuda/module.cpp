@@ -9,20 +9,25 @@ namespace moray::rt::cuda {
 using schema::DeviceKind;
 using schema::ImageKind;
 
-constexpr unsigned kLowestChip = 80;                // that the compiler knows
+constexpr unsigned kLowestChip = 80, kFp8Chip = 89; // the targets that the compiler knows
 constexpr uint32_t kSharedWithoutAsking = 48 << 10; // more must be allowed for each function
 
-std::string targetHint(const Artifact &artifact, unsigned sm) {
-  bool cpu = false;
+static bool hasTarget(const Artifact &artifact, DeviceKind device) {
   for (const schema::Target *target : *artifact.metadata().targets())
-    cpu = cpu || target->device() == DeviceKind::Cpu;
-  char text[512];
-  snprintf(text, sizeof(text),
-           "the artifact has code for %s; %sfor a GPU: moray-compile MODEL_DIR -o OUT.moray "
-           "--target=%scuda:sm_%u",
-           listTargets(artifact).c_str(), cpu ? "run it with --device=cpu, or compile " : "compile ", cpu ? "cpu," : "",
-           sm < kLowestChip ? kLowestChip : sm);
-  return text;
+    if (target->device() == device)
+      return true;
+  return false;
+}
+
+std::string targetHint(const Artifact &artifact, unsigned sm) {
+  const bool cpu = hasTarget(artifact, DeviceKind::Cpu);
+  const std::string text = "the artifact has code for " + listTargets(artifact) + "; ";
+  const std::string compile = "moray-compile MODEL_DIR -o OUT.moray --target=";
+  // More GPU code does not help where the GPU or its driver is what lacks.
+  if (sm < kLowestChip && hasTarget(artifact, DeviceKind::Cuda))
+    return text + (cpu ? "run it with --device=cpu" : "compile for the CPU: " + compile + "cpu");
+  return text + (cpu ? "run it with --device=cpu, or " : "") + "compile for a GPU: " + compile + (cpu ? "cpu," : "") +
+         (sm < kFp8Chip ? "cuda:sm_80" : "cuda:sm_89");
 }
 
 static const schema::Variant *findPtx(const Artifact &artifact, const schema::Kernel &kernel, unsigned sm) {
@@ -51,13 +56,6 @@ static const schema::Variant *findCubin(const Artifact &artifact, const schema::
   return best;
 }
 
-static bool hasCuda(const Artifact &artifact) {
-  for (const schema::Target *target : *artifact.metadata().targets())
-    if (target->device() == DeviceKind::Cuda)
-      return true;
-  return false;
-}
-
 Status anyCode(const Artifact &artifact, TargetCode &code) {
   for (uint32_t t = 0; t < artifact.targetCount(); ++t) {
     const schema::Target &target = artifact.target(t);
@@ -68,11 +66,11 @@ Status anyCode(const Artifact &artifact, TargetCode &code) {
       code.variants.push_back(target.kernels()->Get(k)->variants()->Get(0));
     return {};
   }
-  return fail(kE4026, "the artifact has no code for GPUs: %s", targetHint(artifact, 0).c_str());
+  return fail(kE4026, "nothing in the artifact runs on a GPU: %s", targetHint(artifact, 0).c_str());
 }
 
 Status chooseCode(const Artifact &artifact, const Driver &driver, TargetCode &code) {
-  if (!hasCuda(artifact))
+  if (!hasTarget(artifact, DeviceKind::Cuda))
     return anyCode(artifact, code);
   code = {};
   for (uint32_t t = 0; t < artifact.targetCount(); ++t) {
@@ -132,15 +130,15 @@ Status Modules::loadKernel(const Artifact &artifact, TargetCode &code, uint32_t 
   return {};
 }
 
-Status Modules::checkPtx(const schema::Image &image) const {
+Status Modules::checkPtx(const Artifact &artifact, const schema::Image &image) const {
   const int needed = driverForPtx(image.ptx_version());
   if (image.kind() != ImageKind::Ptx || needed <= driver.version())
     return {};
   return fail(kE5018,
               "the PTX of the artifact has version %u.%u, which needs a driver of CUDA %d.%d, this one is of %d.%d; "
-              "update the driver, or compile the model where ptxas is found, so that the artifact has cubins",
+              "update the driver, or compile the model where ptxas is found, so that the artifact has cubins; %s",
               image.ptx_version() / 10, image.ptx_version() % 10, needed / 1000, needed % 1000 / 10,
-              driver.version() / 1000, driver.version() % 1000 / 10);
+              driver.version() / 1000, driver.version() % 1000 / 10, targetHint(artifact, 0).c_str());
 }
 
 // `result` is the driver's own answer.
@@ -149,7 +147,7 @@ Status Modules::loadImage(const Artifact &artifact, uint32_t index, Result &resu
   if (modules[index])
     return {};
   const schema::Image &image = *artifact.metadata().images()->Get(index);
-  MORAY_TRY(checkPtx(image));
+  MORAY_TRY(checkPtx(artifact, image));
   char log[4096] = {};
   JitOption names[] = {kErrorLogBuffer, kErrorLogBytes};
   void *values[] = {log, reinterpret_cast<void *>(uintptr_t{sizeof(log) - 1})};

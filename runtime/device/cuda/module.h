@@ -12,7 +12,7 @@ Status chooseCode(const Artifact &artifact, const Driver &driver, TargetCode &co
 // Code for a plan alone: the first CUDA target. 4026 where the artifact has none.
 Status anyCode(const Artifact &artifact, TargetCode &code);
 
-// What else can be done with the artifact: its targets and the command that adds one for `sm` (0: unknown).
+// What else can be done with the artifact: its targets and a command that helps. `sm` is the device's (0: unknown).
 std::string targetHint(const Artifact &artifact, unsigned sm);
 
 class Modules {
@@ -31,7 +31,7 @@ public:
 
 private:
   Status loadImage(const Artifact &artifact, uint32_t index, Result &result);
-  Status checkPtx(const schema::Image &image) const;
+  Status checkPtx(const Artifact &artifact, const schema::Image &image) const;
   Status loadKernel(const Artifact &artifact, TargetCode &code, uint32_t kernel);
   Status loadStage(const Artifact &artifact, const schema::Variant &variant, const schema::Stage &stage,
                    moray_string kernel);

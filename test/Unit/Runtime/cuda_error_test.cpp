@@ -100,13 +100,17 @@ TEST_F(Cuda, DriverAndDevicesAreChecked) {
   EXPECT_FAILS(createStatus(model, cudaOptions()), "E5018", "the driver is of CUDA 11.3, this runtime needs 11.4");
   fakeCuda() = FakeCuda();
   fakeCuda().devices = 0;
-  EXPECT_FAILS(createStatus(model, cudaOptions()), "E5017", "finds no GPU");
+  EXPECT_FAILS(createStatus(model, cudaOptions()), "E5017",
+               "check nvidia-smi and CUDA_VISIBLE_DEVICES; the artifact has code for cpu, cuda:sm_80; run it with "
+               "--device=cpu");
   fakeCuda().devices = 2;
   moray_engine_options options = cudaOptions();
   options.device = "cuda:1";
   EXPECT_OK(createStatus(model, options));
   options.device = "cuda:2";
   EXPECT_FAILS(createStatus(model, options), "E5017", "cuda:2 was asked for, there are cuda:0 to cuda:1");
+  fakeCuda().devices = 1;
+  EXPECT_FAILS(createStatus(model, options), "E5017", "cuda:2 was asked for, there is only cuda:0; nvidia-smi");
 }
 
 TEST_F(Cuda, WrongArchitectureNamesTargetsAndCommand) {
@@ -119,15 +123,29 @@ TEST_F(Cuda, WrongArchitectureNamesTargetsAndCommand) {
   fakeCuda().sm = 86;
   EXPECT_FAILS(createStatus(newerModel, cudaOptions()), "E4026",
                "code for cpu, cuda:sm_89; run it with --device=cpu, or compile for a GPU: moray-compile MODEL_DIR -o "
-               "OUT.moray --target=cpu,cuda:sm_86");
+               "OUT.moray --target=cpu,cuda:sm_80");
   EXPECT_EQ(fakeCuda().loads, 0u);
+}
+
+// Compiling for a GPU once more would change nothing.
+TEST_F(Cuda, AdviceForAMachineWithoutAUsableGpu) {
+  ToyArtifact toy = cudaToy();
+  fakeCuda().sm = 75;
+  moray_status *status = createStatus(ToyModel(toy), cudaOptions());
+  EXPECT_EQ(strstr(moray_status_message(status), "moray-compile"), nullptr);
+  EXPECT_FAILS(status, "E4026", "code for cpu, cuda:sm_80; run it with --device=cpu");
+  toy.metadata.targets.erase(toy.metadata.targets.begin());
+  EXPECT_FAILS(createStatus(ToyModel(toy), cudaOptions()), "E4026",
+               "code for cuda:sm_80; compile for the CPU: moray-compile MODEL_DIR -o OUT.moray --target=cpu");
 }
 
 TEST_F(Cuda, NeitherDeviceStandsInForTheOther) {
   moray_engine_options options = cudaOptions();
   options.cuda_library = "/no/such/library"; // it is not even opened
-  EXPECT_FAILS(createStatus(ToyModel(), options), "E4026",
-               "the artifact has no code for GPUs: the artifact has code for cpu");
+  EXPECT_FAILS(
+      createStatus(ToyModel(), options), "E4026",
+      "nothing in the artifact runs on a GPU: the artifact has code for cpu; run it with --device=cpu, or compile "
+      "for a GPU: moray-compile MODEL_DIR -o OUT.moray --target=cpu,cuda:sm_80");
   ToyArtifact toy = cudaToy();
   toy.metadata.targets.erase(toy.metadata.targets.begin());
   EXPECT_FAILS(createStatus(ToyModel(toy), engineOptions()), "E4022", "its targets are cuda:sm_80");
@@ -327,7 +345,7 @@ TEST_F(Cuda, LackOfMemoryAtLoadSparesTheModel) {
   moray_engine_options guarded = cudaOptions();
   guarded.arena = "guarded";
   script("cuMemAlloc_v2", 2, 5);
-  EXPECT_FAILS(createStatus(model, guarded), "E5001", "need");
+  EXPECT_FAILS(createStatus(model, guarded), "E5001", "use --arena=packed");
 }
 
 TEST_F(Cuda, GridsOfAStepBeyondALaunch) {
