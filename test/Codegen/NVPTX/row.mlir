@@ -46,7 +46,7 @@ cmd.kernel @wide row over rows {
 
 // Prefill rows follow the decode rows. Angles are reduced in f64.
 // PLAN:      // kernel row:prefill{{.*}}rope 384
-// PLAN:      // stage row_{{[0-9a-f]+}}: grid rows, threads 128, dynamic shared 0
+// PLAN:      // stage row_{{[0-9a-f]+}}: grid prefill, threads 128, dynamic shared 0
 // CHECK-LABEL: .entry row_
 // CHECK:         fma.rn.f64
 // CHECK:         bar.sync
