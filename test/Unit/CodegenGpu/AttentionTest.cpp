@@ -85,7 +85,7 @@ public:
       batch.firstRows.push_back(-1);
     }
     queries.resize(queries.size() + spare * model.g.heads * model.g.width(), 0x7FC0);
-    for (unsigned symbol : {0, 1, 5, 6, 7}) // the grid is that of a larger step
+    for (unsigned symbol : {0, 1, 5, 6, 7, 9}) // the grid is that of a larger step
       symbols[symbol] += spare;
     rowBuffers.push_back(bufferOf(batch.positions)), rowBuffers.push_back(bufferOf(batch.sequences));
     rowBuffers.push_back(bufferOf(batch.firstRows)), rowBuffers.push_back(bufferOf(batch.pages));

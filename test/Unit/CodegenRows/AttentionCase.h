@@ -108,7 +108,8 @@ template <typename T> struct Batch {
   }
   SymbolValues symbols(uint64_t decodeRows) const {
     uint64_t rows = positions.size();
-    return {rows, firstRows.size() - 1, 1, maxPages, pages.size(), rows, decodeRows, firstRows.size() - 1, 0};
+    uint64_t count = firstRows.size() - 1;
+    return {rows, count, 1, maxPages, pages.size(), rows, decodeRows, count, 0, rows - decodeRows};
   }
 };
 
