@@ -84,7 +84,7 @@ Value GpuGemm::weightRow(Value part, Value column) {
 Value GpuGemm::loadPieces(Value row, Value offset) {
   unsigned count = 16 / xPiece;
   Type piece = count == 1 ? chunkType() : Type(g.b.getIntegerType(xPiece * 8));
-  Value zero = count == 1 ? g.constI(piece, 0) : g.constI(piece, 0);
+  Value zero = g.constI(piece, 0);
   SmallVector<Value> pieces;
   for (unsigned i = 0; i < count; ++i) {
     Value from = g.add(offset, int64_t(i) * xPiece);

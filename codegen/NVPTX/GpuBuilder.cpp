@@ -111,9 +111,6 @@ static Value shuffle(GpuBuilder &g, const char *kind, Value value, Value lane, u
 GpuBuilder::Value GpuBuilder::shuffleXor(Value value, unsigned mask) {
   return shuffle(*this, "bfly", value, c32(mask));
 }
-GpuBuilder::Value GpuBuilder::shuffleDown(Value value, unsigned delta) {
-  return shuffle(*this, "down", value, c32(delta));
-}
 GpuBuilder::Value GpuBuilder::shuffleUp(Value value, unsigned delta) {
   return shuffle(*this, "up", value, c32(delta), 0);
 }

@@ -56,7 +56,6 @@ public:
 
   // ---- across the warp; all 32 lanes take part ----
   Value shuffleXor(Value value, unsigned laneMask); // i32, i64 or f32
-  Value shuffleDown(Value value, unsigned delta);   // from lane + delta; the last lanes keep their own
   Value shuffleUp(Value value, unsigned delta);     // from lane - delta; the first lanes keep their own
   Value broadcastLane(Value value, Value lane);     // from lane (i32)
   Value anyLane(Value condition);                   // i1

@@ -11,6 +11,7 @@
 #include "codegen/NVPTX/GpuBuilder.h"
 #include "codegen/NVPTX/RowLayout.h"
 #include "codegen/NVPTX/RowPieces.h"
+#include "codegen/RowAddresses.h"
 #include "kernel_abi.h"
 #include <numeric>
 
@@ -25,7 +26,7 @@ constexpr unsigned kLoadsInFlight = 4; // vector loads of a lane that are issued
 class RowEmitter {
 public:
   RowEmitter(const RowProgram &program, const RowLayout &layout, GpuBuilder &g)
-      : program(program), layout(layout), g(g), warps(layout.threads / GpuBuilder::kWarp) {}
+      : program(program), layout(layout), g(g), warps(layout.threads / GpuBuilder::kWarp), addresses(g) {}
   void emitRow(Value row);
 
 private:
@@ -34,15 +35,8 @@ private:
   GpuBuilder &g;
   const int64_t warps;
   Value row, blockMemory, warp, lane, firstOfLane; // i64 but blockMemory: pointer
-  std::vector<std::pair<RowMemory, Value>> bases;  // first byte of each row memory of the current row
+  RowAddresses addresses;                          // of the current row
   Values scalars, partials;                        // partials: of each reduction of a loop, 128 f32 in shared memory
-
-  /// A combine's source rows and gates, in order of addition.
-  struct CombineRows {
-    const RowNode *node;
-    Values rows, gates;
-  };
-  std::vector<CombineRows> combines;
 
   /// Four elements of a lane: its first one, and how many of the group exist (128 but at the ragged end).
   struct Piece {
@@ -50,12 +44,7 @@ private:
     unsigned count;
   };
 
-  Value rowBase(const RowMemory &memory);
-  Value cacheSlot(const RowMemory &memory);
-  Value address(const RowMemory &memory, Value element);
-  void findBases();
-  void findCombines();
-
+  Value address(const RowMemory &memory, Value element) { return addresses.at(memory, element); }
   LaneMemory memory(const RowMemory &memory, Value address, const Piece &piece);
   void store(const RowMemory &m, Value value, const Piece &piece) {
     storeFour(g, value, memory(m, address(m, piece.element), piece));
@@ -83,77 +72,6 @@ unsigned alignmentOf(const RowMemory &m, uint64_t bytes) {
   return unsigned(pitched ? std::gcd(alignment, m.pitch) : alignment);
 }
 
-//===----------------------------------------------------------------------===//
-// Addresses
-//===----------------------------------------------------------------------===//
-
-Value RowEmitter::cacheSlot(const RowMemory &m) {
-  Value rowBytes = g.shl(row, 2);
-  auto index = [&](Value base, Value bytes) { return g.zext(g.load(g.i32, g.at(base, bytes)), g.i64); };
-  Value position = index(g.operand(m.indexArg), rowBytes);
-  Value sequence = index(g.operand(m.indexArg + 1), rowBytes);
-  Value page = g.add(g.mul(sequence, g.capacity(Symbol::P)), g.divu(position, int64_t(m.page)));
-  Value pageId = index(g.operand(m.indexArg + 3), g.shl(page, 2));
-  Value token = g.add(g.mul(pageId, int64_t(m.page)), g.remu(position, int64_t(m.page)));
-  return g.at(g.operand(m.arg), g.mul(token, int64_t(m.pitch)));
-}
-
-Value RowEmitter::rowBase(const RowMemory &m) {
-  switch (m.base) {
-  case RowMemory::Own:
-    return g.at(g.operand(m.arg), g.mul(row, int64_t(m.pitch)));
-  case RowMemory::Shared:
-    return g.operand(m.arg);
-  case RowMemory::Indexed: {
-    Value index = g.sext(g.load(g.i32, g.at(g.operand(m.indexArg), g.shl(row, 2))), g.i64);
-    return g.at(g.operand(m.arg), g.mul(index, int64_t(m.pitch)));
-  }
-  case RowMemory::CacheSlot:
-    return cacheSlot(m);
-  case RowMemory::Scratch:
-    return blockMemory;
-  }
-  return {};
-}
-
-void RowEmitter::findBases() {
-  program.forEachMemory([&](const RowMemory &m) {
-    for (auto &entry : bases)
-      if (entry.first.sameRow(m))
-        return;
-    bases.push_back({m, rowBase(m)});
-  });
-}
-
-Value RowEmitter::address(const RowMemory &m, Value element) {
-  Value base;
-  for (auto &entry : bases)
-    if (entry.first.sameRow(m))
-      base = entry.second;
-  int64_t width = byteWidth(m.type);
-  return g.at(g.at(base, g.mul(element, width)), int64_t(m.column) * width);
-}
-
-void RowEmitter::findCombines() {
-  for (const RowStage &stage : program.stages) {
-    auto *loop = std::get_if<RowLoop>(&stage);
-    if (!loop)
-      continue;
-    for (const RowNode &n : loop->nodes) {
-      if (n.kind != RowNode::Combine)
-        continue;
-      CombineRows rows{&n, {}, {}};
-      Value first = g.mul(row, int64_t(4 * n.top));
-      for (uint64_t j = 0; j < n.top; ++j) {
-        Value slot = g.sext(g.load(g.i32, g.at(g.at(g.operand(n.memory.indexArg), first), int64_t(4 * j))), g.i64);
-        rows.rows.push_back(g.at(g.operand(n.memory.arg), g.mul(slot, int64_t(n.memory.pitch))));
-        rows.gates.push_back(g.load(g.f32, g.at(g.at(g.operand(n.gatesArg), first), int64_t(4 * j))));
-      }
-      combines.push_back(rows);
-    }
-  }
-}
-
 /// A lane's elements of a row memory; `at` is the address of the first.
 LaneMemory RowEmitter::memory(const RowMemory &m, Value at, const Piece &piece) {
   return {m.type, at, alignmentOf(m, kPerLane * byteWidth(m.type)), piece.count, m.base == RowMemory::Shared};
@@ -179,7 +97,7 @@ Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &do
   case RowNode::Combine:
     break;
   }
-  const CombineRows &rows = *llvm::find_if(combines, [&](const CombineRows &c) { return c.node == &n; });
+  const RowAddresses::CombineRows &rows = addresses.combine(n);
   Value offset = g.mul(piece.element, int64_t(byteWidth(n.memory.type)));
   Values sources;
   for (Value source : rows.rows)
@@ -412,8 +330,7 @@ void RowEmitter::emitRow(Value theRow) {
             ? g.dynamicShared()
             : g.at(g.scratch(), g.add(g.mul(g.task(), int64_t(layout.bytes)), int64_t(MORAY_GPU_COUNTER_BYTES)));
   scalars.assign(program.scalars, Value());
-  findBases();
-  findCombines();
+  addresses.find(program, row, blockMemory);
   for (auto [i, stage] : llvm::enumerate(program.stages)) {
     std::visit([&](const auto &s) { emit(s); }, stage);
     // What a stage wrote, other threads may read; reductions have their own barriers behind all stores.

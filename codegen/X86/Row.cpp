@@ -6,8 +6,8 @@
 // scratch (f32, L1-sized).
 
 #include "codegen/Emitter.h"
-#include "codegen/RowProgram.h"
 #include "codegen/Math.h"
+#include "codegen/RowAddresses.h"
 #include "codegen/X86/RowVectors.h"
 
 using namespace mlir;
@@ -18,7 +18,8 @@ namespace {
 
 class RowEmitter {
 public:
-  RowEmitter(const RowProgram &program, VectorBuilder &b) : program(program), b(b), lanes(rowLanes(b.target)) {}
+  RowEmitter(const RowProgram &program, VectorBuilder &b)
+      : program(program), b(b), lanes(rowLanes(b.target)), addresses(b) {}
   void emitRow(Value row);
 
 private:
@@ -26,22 +27,10 @@ private:
   VectorBuilder &b;
   unsigned lanes;
   Value row;
-  std::vector<std::pair<RowMemory, Value>> bases; // first byte of each row memory of the current row
+  RowAddresses addresses; // of the current row
   Values scalars;
 
-  /// A combine's source rows and gates (splat), in order of addition.
-  struct CombineRows {
-    const RowNode *node;
-    Values rows, gates;
-  };
-  std::vector<CombineRows> combines;
-
-  Value rowBase(const RowMemory &memory);
-  Value cacheSlot(const RowMemory &memory);
-  Value address(const RowMemory &memory, Value element = {});
-  void findBases();
-  void findCombines();
-
+  Value address(const RowMemory &memory, Value element = {}) { return addresses.at(memory, element); }
   void emit(const RowLoop &loop);
   void emit(const RowRope &rope);
   void emit(const RowRopeTable &table);
@@ -52,74 +41,6 @@ private:
   void rotateHalves(const RowRope &rope, Value from, ArrayRef<Value> to);
   Value rounded(Value value, bool round) { return round ? b.quantiseBf16(value) : value; }
 };
-
-Value RowEmitter::cacheSlot(const RowMemory &m) {
-  Value rowBytes = b.shl(row, 2);
-  auto index = [&](Value base, Value bytes) { return b.zext(b.load(b.i32, b.at(base, bytes)), b.i64); };
-  Value position = index(b.operand(m.indexArg), rowBytes);
-  Value sequence = index(b.operand(m.indexArg + 1), rowBytes);
-  Value page = b.add(b.mul(sequence, b.capacity(Symbol::P)), b.divu(position, int64_t(m.page)));
-  Value pageId = index(b.operand(m.indexArg + 3), b.shl(page, 2));
-  Value token = b.add(b.mul(pageId, int64_t(m.page)), b.remu(position, int64_t(m.page)));
-  return b.at(b.operand(m.arg), b.mul(token, int64_t(m.pitch)));
-}
-
-Value RowEmitter::rowBase(const RowMemory &m) {
-  switch (m.base) {
-  case RowMemory::Own:
-    return b.at(b.operand(m.arg), b.mul(row, int64_t(m.pitch)));
-  case RowMemory::Shared:
-    return b.operand(m.arg);
-  case RowMemory::Indexed: {
-    Value index = b.sext(b.load(b.i32, b.at(b.operand(m.indexArg), b.shl(row, 2))), b.i64);
-    return b.at(b.operand(m.arg), b.mul(index, int64_t(m.pitch)));
-  }
-  case RowMemory::CacheSlot:
-    return cacheSlot(m);
-  case RowMemory::Scratch:
-    return b.scratch();
-  }
-  return {};
-}
-
-void RowEmitter::findBases() {
-  program.forEachMemory([&](const RowMemory &m) {
-    for (auto &entry : bases)
-      if (entry.first.sameRow(m))
-        return;
-    bases.push_back({m, rowBase(m)});
-  });
-}
-
-Value RowEmitter::address(const RowMemory &m, Value element) {
-  Value base;
-  for (auto &entry : bases)
-    if (entry.first.sameRow(m))
-      base = entry.second;
-  int64_t width = byteWidth(m.type);
-  base = b.at(base, int64_t(m.column) * width);
-  return element ? b.at(base, b.mul(element, width)) : base;
-}
-
-void RowEmitter::findCombines() {
-  for (const RowStage &stage : program.stages) {
-    auto *loop = std::get_if<RowLoop>(&stage);
-    if (!loop)
-      continue;
-    for (const RowNode &n : loop->nodes) {
-      if (n.kind != RowNode::Combine)
-        continue;
-      CombineRows rows{&n, {}, {}};
-      Value first = b.mul(row, int64_t(4 * n.top));
-      for (uint64_t j = 0; j < n.top; ++j) {
-        Value slot = b.sext(b.load(b.i32, b.at(b.at(b.operand(n.memory.indexArg), first), int64_t(4 * j))), b.i64);
-        rows.rows.push_back(b.at(b.operand(n.memory.arg), b.mul(slot, int64_t(n.memory.pitch))));
-        rows.gates.push_back(b.load(b.f32, b.at(b.at(b.operand(n.gatesArg), first), int64_t(4 * j))));
-      }
-      combines.push_back(rows);
-    }
-  }
-}
 
 Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &done, Value element, unsigned count,
                            uint64_t before) {
@@ -139,7 +60,7 @@ Value RowEmitter::emitNode(const RowLoop &loop, unsigned index, const Values &do
   case RowNode::Combine:
     break;
   }
-  const CombineRows &rows = *llvm::find_if(combines, [&](const CombineRows &c) { return c.node == &n; });
+  const RowAddresses::CombineRows &rows = addresses.combine(n);
   Value sum = b.f(0.0f, lanes), offset = b.mul(element, int64_t(byteWidth(n.memory.type)));
   for (auto [source, gate] : llvm::zip(rows.rows, rows.gates)) {
     Value x = loadPiece(b, n.memory.type, b.at(source, offset), lanes, count, before);
@@ -290,8 +211,7 @@ void RowEmitter::emit(const RowRopeTable &t) {
 void RowEmitter::emitRow(Value theRow) {
   row = theRow;
   scalars.assign(program.scalars, Value());
-  findBases();
-  findCombines();
+  addresses.find(program, row, b.scratch());
   for (const RowStage &stage : program.stages)
     std::visit([&](const auto &s) { emit(s); }, stage);
 }
