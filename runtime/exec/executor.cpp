@@ -61,6 +61,17 @@ moray_string Executor::kernelName(uint32_t slot) const {
   return artifact.text(plan.code.target->kernels()->Get(slot)->name());
 }
 
+Status Executor::findProbe(const char *name, uint32_t &kernel) const {
+  const auto *kernels = plan.code.target->kernels();
+  for (kernel = 0; kernel < sizeOf(kernels); ++kernel) {
+    const moray_string text = kernelName(kernel);
+    if (kernels->Get(kernel)->klass() == schema::KernelClass::Probe && kernels->Get(kernel)->operand_count() == 2 &&
+        text.size == strlen(name) && memcmp(text.data, name, text.size) == 0)
+      return {};
+  }
+  return fail(kE5009, "the artifact has no probe kernel '%s' of two operands; moray-inspect lists its kernels", name);
+}
+
 // ---- times ----
 
 void Executor::startProfile() {

@@ -61,6 +61,7 @@ protected:
   Status checkScratch(size_t kernel) const;
   Status memoryError(const char *advice) const; // 5001 with the table of needs
   moray_string kernelName(uint32_t slot) const;
+  Status findProbe(const char *name, uint32_t &kernel) const; // 5009 where there is none
 
   const Artifact &artifact;
   ExecPlan plan;

@@ -19,7 +19,8 @@ struct BenchOptions {
   uint64_t seed = 0;
 };
 
-/// What the machine reached in probes: kernels of the artifact on a CPU, a copy on a GPU; 0 where there is no probe.
+/// What the machine reached in probes: kernels of the artifact, on a GPU also a copy; 0 where there is no probe
+/// or no memory for one.
 struct Machine {
   double bytesPerS = 0, flopsPerS = 0;
 };

@@ -9,7 +9,10 @@ namespace moray::tools {
 namespace {
 
 constexpr int kProbeRuns = 5;
-constexpr uint64_t kProbeMinNs = 50'000'000; // a shorter run measures the start of the threads
+constexpr uint64_t kProbeMinNs = 50'000'000;          // a shorter run measures the start of the threads
+constexpr uint64_t kProbeEnoughNs = 10 * kProbeMinNs; // on a simulator one run says enough
+constexpr uint64_t kLeastProbeBytes = 1 << 20;
+constexpr int kOutOfMemory = 5001;
 
 double nowS() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -19,7 +22,15 @@ int probe(const Engine &engine, const std::string &name, double &perS) {
   moray_probe_options_init(&options);
   moray_probe_result result = {0, 0};
   for (int runs = 0; runs < kProbeRuns;) {
-    if (int code = report(moray_engine_run_probe(engine.get(), name.c_str(), &options, &result)))
+    moray_status *status = moray_engine_run_probe(engine.get(), name.c_str(), &options, &result);
+    if (moray_status_code(status) == kOutOfMemory) { // the model may have left little or nothing
+      moray_status_free(status);
+      if (options.bytes <= kLeastProbeBytes)
+        return kExitOk;
+      options.bytes /= 4;
+      continue;
+    }
+    if (int code = report(status))
       return code;
     if (result.ns < kProbeMinNs && options.iterations < (uint64_t(1) << 32)) {
       options.iterations *= 4;
@@ -27,7 +38,7 @@ int probe(const Engine &engine, const std::string &name, double &perS) {
     }
     perS =
         std::max(perS, 1e9 * static_cast<double>(result.work) / static_cast<double>(std::max<uint64_t>(result.ns, 1)));
-    ++runs;
+    runs += result.ns < kProbeEnoughNs ? 1 : kProbeRuns;
   }
   return kExitOk;
 }
@@ -137,7 +148,8 @@ int probeMachine(const Model &model, const Engine &engine, Machine &machine) {
   moray_engine_info about;
   moray_engine_query_info(engine.get(), &about);
   if (about.sm != 0)
-    return probe(engine, "copy", machine.bytesPerS);
+    if (int code = probe(engine, "copy", machine.bytesPerS))
+      return code;
   for (size_t i = 0; i < targetOf(model, about).kernel_count; ++i) {
     moray_kernel_info info;
     if (int code = report(moray_model_query_kernel(model.get(), about.target, i, &info)))

@@ -57,8 +57,8 @@ void printMarkdown(const BenchOptions &options, const Model &model, const Engine
                 result.test.batch, testName(result.test).c_str(), result.median(), 100 * result.spread(),
                 result.bytesPerS / 1e9, result.flopsPerS / 1e9, nearestLimit(result).c_str());
   std::printf("\nmachine (%s, same run): read %.2f GB/s, fma %.2f GFLOP/s; %u repetitions\n",
-              info.sm ? "the driver's copy on the device" : "probe kernels of this artifact", machine.bytesPerS / 1e9,
-              machine.flopsPerS / 1e9, options.repetitions);
+              info.sm ? "probe kernels of this artifact and the driver's copy" : "probe kernels of this artifact",
+              machine.bytesPerS / 1e9, machine.flopsPerS / 1e9, options.repetitions);
   for (const moray_bucket_info &graph : capturedGraphs(engine, info))
     std::printf("decode graph of up to %u sequences: %zu kernels\n", graph.seqs, graph.launches);
   std::printf("one token: %.2f MB of weights, %.2f MFLOP\n", static_cast<double>(target.active_weight_bytes) / 1e6,

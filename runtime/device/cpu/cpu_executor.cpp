@@ -222,17 +222,6 @@ Status CpuExecutor::faultError(const Launch &launch) {
               static_cast<int>(kernel.size), kernel.data, number(launch.args.layer));
 }
 
-Status CpuExecutor::findProbe(const char *name, uint32_t &kernel) const {
-  const auto *kernels = plan.code.target->kernels();
-  for (kernel = 0; kernel < sizeOf(kernels); ++kernel) {
-    const moray_string text = kernelName(kernel);
-    if (kernels->Get(kernel)->klass() == schema::KernelClass::Probe && kernels->Get(kernel)->operand_count() == 2 &&
-        text.size == strlen(name) && memcmp(text.data, name, text.size) == 0)
-      return {};
-  }
-  return fail(kE5009, "the artifact has no probe kernel '%s' of two operands; moray-inspect lists its kernels", name);
-}
-
 Status CpuExecutor::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
   uint32_t kernel = 0;
   MORAY_TRY(findProbe(name, kernel));

@@ -35,7 +35,6 @@ private:
   Status setLive(const int32_t (&counts)[4]);
   Status run(Entry entry);
   Status faultError(const Launch &launch);
-  Status findProbe(const char *name, uint32_t &kernel) const;
   moray_kernel_fn entryOf(size_t kernel) const;
   void work(uint32_t worker);
   void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);

@@ -308,25 +308,4 @@ Status CudaExecutor::check(Result result, const char *what) {
   return driver->check(result, text);
 }
 
-Status CudaExecutor::runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) {
-  if (strcmp(name, "copy") != 0)
-    return fail(kE5009, "a GPU has no probe '%s', expected copy", name);
-  MORAY_TRY(driver->enter());
-  // Allocations of their own, freed on return.
-  DeviceMemory blocks(*driver, plan);
-  Address from = 0, to = 0;
-  MORAY_TRY(blocks.take(options.bytes, from));
-  MORAY_TRY(blocks.take(options.bytes, to));
-  const char *what = "copying for a probe";
-  MORAY_TRY(check((*driver)->memsetD8Async(from, 1, options.bytes, stream), what));
-  MORAY_TRY(check((*driver)->streamSynchronize(stream), what));
-  const uint64_t start = nowNs();
-  for (uint64_t i = 0; i < options.iterations; ++i)
-    MORAY_TRY(check((*driver)->memcpyDtoDAsync(to, from, options.bytes, stream), what));
-  MORAY_TRY(check((*driver)->streamSynchronize(stream), what));
-  result.ns = nowNs() - start;
-  result.work = 2 * options.bytes * options.iterations; // read and written
-  return {};
-}
-
 } // namespace moray::rt::cuda

@@ -61,6 +61,9 @@ private:
   Status launchProgram(Entry entry);
   bool hasWork(uint32_t slot) const;
   Status launchKernel(const Launch &launch, void **values);
+  Status probeCopy(DeviceMemory &blocks, const moray_probe_options &options, moray_probe_result &result);
+  Status probeKernel(DeviceMemory &blocks, uint32_t kernel, const moray_probe_options &options,
+                     moray_probe_result &result);
   Status beginInterval(uint32_t slot);
   Status endInterval();
   Status collectIntervals();

@@ -68,6 +68,7 @@ enum : Result {
 
 // CUdevice_attribute.
 enum DeviceAttribute : int {
+  kMultiprocessors = 16,
   kL2CacheBytes = 38,
   kComputeMajor = 75,
   kComputeMinor = 76,

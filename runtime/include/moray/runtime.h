@@ -396,9 +396,9 @@ typedef struct moray_probe_result {
 } moray_probe_result;
 
 MORAY_API void moray_probe_options_init(moray_probe_options *options);
-/* CPU: runs probe kernel `name` on all workers once and times it. GPU: `name` is "copy", the driver's own copy of
- * `bytes` between two places, bytes read and written both counted. The memory is allocated, touched and freed by the
- * call. options may be NULL. Error 5009: no probe of that name. */
+/* Runs probe kernel `name` once, on all workers or multiprocessors, and times it. On a GPU `name` may also be "copy",
+ * the driver's own copy of `bytes` between two places, bytes read and written both counted. The memory is allocated,
+ * touched and freed by the call. options may be NULL. Errors: 5009 no probe of that name, 5001 no memory for it. */
 MORAY_API MORAY_CHECKED moray_status *moray_engine_run_probe(moray_engine *engine, const char *name,
                                                              const moray_probe_options *options,
                                                              moray_probe_result *result);

@@ -228,7 +228,8 @@ TEST_F(Cuda, ProbesCopyBandwidth) {
   moray_probe_result result;
   EXPECT_OK(moray_engine_run_probe(engine, "copy", &options, &result));
   EXPECT_EQ(result.work, uint64_t{6} << 20);
-  EXPECT_FAILS(moray_engine_run_probe(engine, "probe_read", &options, &result), "E5009", "probe_read");
+  EXPECT_FAILS(moray_engine_run_probe(engine, "probe_read", &options, &result), "E5009",
+               "no probe kernel 'probe_read'");
   options.bytes = uint64_t{2} << 30;
   EXPECT_FAILS(moray_engine_run_probe(engine, "copy", &options, &result), "E5001", "no memory left");
 }

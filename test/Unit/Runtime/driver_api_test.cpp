@@ -70,6 +70,7 @@ static_assert(kNewerDriverNeeded == CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER && kCo
 static_assert(kTensorMemoryLeak == CUDA_ERROR_TENSOR_MEMORY_LEAK && kExternalDevice == CUDA_ERROR_EXTERNAL_DEVICE);
 #endif
 
+static_assert(+kMultiprocessors == +CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(+kL2CacheBytes == +CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
 static_assert(+kComputeMajor == +CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(+kComputeMinor == +CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
