@@ -407,7 +407,6 @@ GpuPlan moray::codegen::planExpandedAttention(const AttentionBody &spec) {
 }
 void moray::codegen::emitExpandedAttention(const AttentionBody &spec, GpuBuilder &g) {
   // One block at a time is enough: ptxas then spills nothing in order to fit two.
-  Operation *function = g.b.getInsertionBlock()->getParentOp();
-  function->setAttr("nvvm.minctasm", g.b.getI32IntegerAttr(1));
+  g.setBlocksPerMultiprocessor(1);
   ExpandedEmitter(spec, g).emit();
 }
