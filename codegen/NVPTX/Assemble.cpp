@@ -83,10 +83,12 @@ llvm::Expected<Cubin> moray::codegen::assemble(const std::string &ptxas, StringR
   std::optional<StringRef> redirects[] = {StringRef(), StringRef(files[2]), StringRef(files[2])};
   int code = llvm::sys::ExecuteAndWait(ptxas, arguments, std::nullopt, redirects, 0, 0, &problem);
   std::string log = readAll(files[2]);
-  if (code != 0)
+  std::string bytes = readAll(files[1]);
+  if (code == 0 && bytes.empty())
+    problem = "it ended well, but wrote no cubin";
+  if (code != 0 || bytes.empty())
     return createStringError(formatv("E3108: {0} does not assemble a kernel for sm_{1}: {2}", ptxas, sm,
                                      StringRef(problem.empty() ? log : problem).trim())
                                  .str());
-  std::string bytes = readAll(files[1]);
   return Cubin{std::vector<char>(bytes.begin(), bytes.end()), parseUsage(log)};
 }

@@ -2,6 +2,7 @@
 // Every error of the compile driver, the lowering and the link, provoked.
 
 #include "KernelRunner.h"
+#include "codegen/NVPTX/Assemble.h"
 #include "codegen/X86/LinkImage.h"
 #include "codegen/X86/LowerToObject.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -90,6 +91,12 @@ TEST(Refusal, ObjectsGoToAFolder) {
   error = errorOf(compileKernels({probe()}, options));
   EXPECT_TRUE(startsWith(error, "E3105: cannot write '" + object + "': No space left")) << error;
   llvm::sys::fs::remove_directories(folder);
+}
+
+TEST(Refusal, AssemblersMustWriteACubin) {
+  std::string error = errorOf(assemble("/bin/true", ".version 7.0", 80));
+  EXPECT_EQ("E3108: /bin/true does not assemble a kernel for sm_80: it ended well, but wrote no cubin", error);
+  EXPECT_TRUE(startsWith(errorOf(assemble("/nonexistent/ptxas", ".version 7.0", 80)), "E3108: /nonexistent/ptxas"));
 }
 
 TEST(Refusal, LoweringAllowsAClosedListOfOperations) {
