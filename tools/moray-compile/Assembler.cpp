@@ -30,21 +30,26 @@ llvm::Expected<Assembler> findAssembler(llvm::StringRef choice) {
     return Assembler{};
   Assembler found;
   found.path = choice.str();
-  if (choice.empty()) {
-    llvm::ErrorOr<std::string> program = llvm::sys::findProgramByName("ptxas");
+  // A name without a slash is searched, too, as a shell would.
+  if (choice.empty() || !choice.contains('/')) {
+    llvm::StringRef name = choice.empty() ? "ptxas" : choice;
+    llvm::ErrorOr<std::string> program = llvm::sys::findProgramByName(name);
     if (!program)
-      program = llvm::sys::findProgramByName("ptxas", {"/usr/local/cuda/bin"});
-    if (!program)
+      program = llvm::sys::findProgramByName(name, {"/usr/local/cuda/bin"});
+    if (program)
+      found.path = *program;
+    else if (choice.empty())
       return Assembler{};
-    found.path = *program;
   }
   found.version = versionOf(found.path);
   if (!found.version.empty())
     return found;
   return llvm::createStringError(
-      llvm::formatv("E1009: '{0} --version' names no version, expected NVIDIA's assembler: --ptxas=PATH names another, "
-                    "--ptxas=none does without",
-                    found.path)
+      llvm::formatv("E1009: '{0}' {1}, expected NVIDIA's assembler: --ptxas=PATH names another, --ptxas=none does "
+                    "without",
+                    found.path,
+                    llvm::sys::fs::can_execute(found.path) ? "names no version when asked with --version"
+                                                           : "is no program")
           .str());
 }
 

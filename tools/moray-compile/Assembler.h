@@ -11,8 +11,8 @@ struct Assembler {
   std::string version; // "13.0.88"
 };
 
-/// `choice` is a path, "none", or empty: search PATH, then /usr/local/cuda/bin. Nothing found there is no error. E1009
-/// where what was named or found cannot tell its version.
+/// `choice` is a path, a name, "none", or empty: ptxas, and nothing found is no error. Names are searched in PATH, then
+/// in /usr/local/cuda/bin. E1009 where what was named or found is no program or cannot tell its version.
 llvm::Expected<Assembler> findAssembler(llvm::StringRef choice);
 
 } // namespace moray::tools

@@ -8,6 +8,8 @@
 #include "common/cli.h"
 #include "moray/runtime.h"
 
+#include <set>
+
 namespace moray::tools {
 
 static const std::map<std::string, std::optional<lm::Mode>> kModes = {{"auto", std::nullopt},
@@ -91,6 +93,12 @@ static std::string joined(const std::vector<std::string> &items) {
 
 static int misfit(const std::string &what, const std::string &fix) { return fail("E1008", what, fix, kExitUsage); }
 
+// "TARGET=MODE" or "MODE", which is for all targets: empty.
+static std::string namedTarget(const std::string &item) {
+  size_t equals = item.find('=');
+  return equals == std::string::npos ? "" : item.substr(0, equals);
+}
+
 // Targets in their order in the artifact, each with its numeric mode.
 static int fillTargets(Flags &flags, CompileRequest &request) {
   auto isWanted = [&](const std::string &name) { return llvm::is_contained(flags.targets, name); };
@@ -110,6 +118,11 @@ static int fillTargets(Flags &flags, CompileRequest &request) {
     if (size_t equals = item.find('='); equals != std::string::npos && !isWanted(item.substr(0, equals)))
       return misfit("--numerics=" + item + " is for a target that is not compiled for",
                     "name one of --target=" + joined(flags.targets));
+  std::set<std::string> named;
+  for (const std::string &item : flags.numerics)
+    if (std::string name = namedTarget(item); !named.insert(name).second)
+      return misfit("--numerics names " + (name.empty() ? "all targets" : name) + " more than once",
+                    "give one mode for each target");
   flags.targets.clear();
   for (const TargetRequest &target : request.targets)
     flags.targets.push_back(target.name());
