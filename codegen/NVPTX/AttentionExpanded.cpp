@@ -399,8 +399,10 @@ void ExpandedEmitter::emit() {
 
 GpuPlan moray::codegen::planExpandedAttention(const AttentionBody &spec) {
   ExpandedShape shape(spec);
-  SizeExpr grid = SizeExpr::ceilDiv(SizeExpr(spec.prefillOnly ? Symbol::PrefillRows : Symbol::Rows), SizeExpr(kRows)) *
-                  SizeExpr(spec.heads);
+  // Tiles begin at row 0 of the step, whatever its first rows are; a step without prompt rows has none.
+  SizeExpr grid = SizeExpr::ceilDiv(SizeExpr(Symbol::Rows), SizeExpr(kRows)) * SizeExpr(spec.heads);
+  if (spec.prefillOnly)
+    grid = grid * SizeExpr::min(Symbol::PrefillRows, SizeExpr(1));
   return {{{"", grid, kThreads, unsigned(shape.bytes)}},
           SizeExpr(0),
           "rows=" + std::to_string(kRows) + " keys=" + std::to_string(kKeys)};

@@ -1,5 +1,5 @@
-// Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches ARTIFACT
-// IDS IDS...
+// Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches
+// [--cuda-library PATH] ARTIFACT IDS IDS... The library is that of the GPU to run on, such as the simulator's.
 #include "common/cli.h"
 #include "common/runtime_handles.h"
 
@@ -9,11 +9,13 @@ using namespace moray::tools;
 
 namespace {
 
-constexpr uint32_t kTokens = 24;
+// The simulator is slow, so a GPU generates fewer tokens.
+const char *cudaLibrary = nullptr;
+uint32_t tokensOf() { return cudaLibrary ? 6 : 24; }
 
 struct Outcome {
   std::vector<int32_t> ids;
-  std::vector<float> logits; // [prompt + kTokens - 1, vocabulary]: every row that was computed
+  std::vector<float> logits; // [prompt + tokens - 1, vocabulary]: every row that was computed
   moray_finish finish = MORAY_FINISH_NONE;
 };
 
@@ -39,6 +41,8 @@ public:
     options.prefill_chunk = schedule.chunk;
     options.threads = schedule.threads;
     options.context = 512;
+    options.device = cudaLibrary ? "cuda" : "cpu";
+    options.cuda_library = cudaLibrary;
     Engine engine;
     if (int code = createEngine(model, options, engine))
       return code;
@@ -58,7 +62,7 @@ public:
     } while (info.rows != 0);
     for (size_t i = 0; i < order.size(); ++i) {
       Outcome &outcome = outcomes[order[i]];
-      outcome.ids.resize(kTokens + 1);
+      outcome.ids.resize(tokensOf() + 1);
       size_t count = 0;
       moray_sequence_poll(sequences[i].get(), outcome.ids.data(), outcome.ids.size(), &count, &outcome.finish);
       outcome.ids.resize(count);
@@ -69,13 +73,13 @@ public:
 private:
   int add(const Engine &engine, const std::vector<int32_t> &prompt, Outcome &outcome,
           std::vector<Sequence> &sequences) {
-    outcome.logits.assign((prompt.size() + kTokens - 1) * config.vocab, 0);
+    outcome.logits.assign((prompt.size() + tokensOf() - 1) * config.vocab, 0);
     moray_sequence_options options;
     moray_sequence_options_init(&options);
-    options.max_tokens = kTokens;
+    options.max_tokens = tokensOf();
     options.ignore_eos = 1;
     options.logits = outcome.logits.data();
-    options.logits_rows = prompt.size() + kTokens - 1;
+    options.logits_rows = prompt.size() + tokensOf() - 1;
     moray_sequence *added = nullptr;
     int code = report(moray_sequence_add(engine.get(), prompt.data(), prompt.size(), &options, &added));
     sequences.emplace_back(added);
@@ -127,6 +131,10 @@ int check(const Model &model, const std::vector<std::vector<int32_t>> &prompts) 
 int main(int argc, char **argv) {
   Model model;
   std::vector<std::vector<int32_t>> prompts;
+  if (argc > 2 && std::strcmp(argv[1], "--cuda-library") == 0) {
+    cudaLibrary = argv[2];
+    argc -= 2, argv += 2;
+  }
   for (int i = 2; i < argc; ++i) {
     prompts.emplace_back();
     if (!parseTokenIds(argv[i], prompts.back()))

@@ -15,7 +15,7 @@
 // PLAN:      grid 512 decode 512 * min, threads 128, dynamic shared 49920
 // PLAN:      // cuda:sm_80: rows=128 keys=64
 // PLAN-NEXT: // scratch: 0
-// PLAN:      grid prefill 128 ceildiv 128 *, threads 256, dynamic shared 93440
+// PLAN:      grid rows 128 ceildiv 128 * prefill 1 min *, threads 256, dynamic shared 93440
 
 // absorb_query: weights four loads ahead and widened two codes at a time; weight rows are the depth.
 // CHECK-LABEL:   // kernel attention:op=1

@@ -349,6 +349,25 @@ TEST(GpuAttention, ExpandedOfRealWidths) {
   expectClose(expected, got, 0, 30, real.heads * real.value);
 }
 
+// Decode rows move the prompt rows over the end of a tile and behind all other sequences: no task may be missing.
+TEST(GpuAttention, PromptRowsBehindDecodeRowsFillOneMoreTile) {
+  Types types = gpuTypes("f8E4M3FN", "bf16", "f32", "prefill");
+  Model model(tiny, types, {70, 3, 9, 126});
+  KernelSpec spec = expandedSpec(tiny, types);
+  KernelRunner cpu({spec}, hostLevels().front());
+  GpuRunner gpu({spec}, sm80());
+  for (int32_t prompt : {1, 126}) {
+    std::vector<RowId> rows = {{0, 69}, {1, 2}, {2, 8}}, more = prefillRows(3, 0, prompt);
+    rows.insert(rows.end(), more.begin(), more.end());
+    Step step(model, rows, 3);
+    Buffer expected = step.result(tiny.value), got = step.result(tiny.value);
+    EXPECT_EQ(0u, step.onCpu(cpu, 0, step.expanded(), expected));
+    EXPECT_EQ(0u, step.onGpu(gpu, 0, step.expanded(), got));
+    expectClose(expected, got, 3, rows.size(), tiny.heads * tiny.value);
+    EXPECT_NE(0x5555, valuesOf<uint16_t>(expected, rows.size() * tiny.heads * tiny.value).back());
+  }
+}
+
 TEST(GpuAttention, ChunkingChangesNoBit) {
   const int32_t keys = 150;
   Types types = gpuTypes("f8E4M3FN", "f8E4M3FN");
