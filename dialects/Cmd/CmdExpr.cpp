@@ -6,7 +6,7 @@
 using namespace mlir;
 using namespace moray::cmd;
 
-static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill"};
+static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill", "R"};
 static constexpr std::pair<StringRef, ExprAttr::Kind> kFunctions[] = {
     {"ceildiv", ExprAttr::CeilDiv}, {"min", ExprAttr::Min}, {"max", ExprAttr::Max}, {"align", ExprAttr::Align}};
 
@@ -72,7 +72,7 @@ private:
     const StringRef *symbol = llvm::find(kSymbols, name);
     if (symbol == std::end(kSymbols))
       return parser.emitError(location) << "unknown symbol '" << name
-                                        << "', expected one of T B N P C rows decode seqs outs";
+                                        << "', expected one of T B N P C R rows decode seqs outs prefill";
     return emit(ExprAttr::Symbol, symbol - std::begin(kSymbols));
   }
 

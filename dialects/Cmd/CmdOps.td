@@ -34,7 +34,7 @@ def Cmd_ExprAttr : AttrDef<Cmd_Dialect, "Expr"> {
   let summary = "Size expression over the declared symbols";
   let description = [{
     Postfix code of pairs (kind, value) as in schema ExprOp: const, symbol, `+`, `*`, ceildiv, min, max, align. Printed infix:
-    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), rows decode seqs outs prefill (live counts).
+    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), R (ranks), rows decode seqs outs prefill (live counts).
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$code);
   let hasCustomAssemblyFormat = 1;

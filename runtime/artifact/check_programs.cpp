@@ -29,11 +29,13 @@ Status Checker::checkPrograms() const {
       MORAY_TRY(checkCommand(program, i, position));
   }
   auto number = [&](ProgramKind kind) { return ofKind[static_cast<size_t>(kind)]; };
-  if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1)
+  if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1 ||
+      number(ProgramKind::StepDist) > 1)
     return fail(kE4013,
-                "there are %zu step, %zu sample and %zu score programs, expected one step and at most one of the "
-                "others; compile the model again",
-                number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score));
+                "there are %zu step, %zu sample, %zu score and %zu distributed step programs, expected one step and at "
+                "most one of the others; compile the model again",
+                number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score),
+                number(ProgramKind::StepDist));
   return checkLaunchCount();
 }
 

@@ -73,6 +73,7 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
       {SymbolId::Seqs, capacities.seqs, "sequences of a step"},
       {SymbolId::Outs, capacities.outs, "rows with logits of a step"},
       {SymbolId::PrefillRows, capacities.rows, "prompt rows of a step"},
+      {SymbolId::Ranks, 1, "ranks"},
   };
   for (const auto &binding : bindings) {
     const auto index = static_cast<uint32_t>(binding.id);
@@ -135,8 +136,8 @@ Status ExecPlan::planEntries() {
   }
   for (uint32_t p = 0; p < sizeOf(code.target->programs()); ++p) {
     const schema::Program &program = *code.target->programs()->Get(p);
-    if (program.kind() == schema::ProgramKind::Layer)
-      continue;
+    if (program.kind() == schema::ProgramKind::Layer || program.kind() == schema::ProgramKind::StepDist)
+      continue; // one rank runs Step
     const Entry entry = program.kind() == schema::ProgramKind::Step     ? Entry::Step
                         : program.kind() == schema::ProgramKind::Sample ? Entry::Sample
                                                                         : Entry::Score;

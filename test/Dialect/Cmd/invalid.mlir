@@ -128,7 +128,7 @@ cmd.program @p step {
 // -----
 
 cmd.program @p step {
-  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C rows decode seqs outs}}
+  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C R rows decode seqs outs prefill}}
   %a = cmd.buffer <T * Q> : !cmd.buffer<f32>
 }
 

@@ -134,7 +134,7 @@ TEST(Checker, Buffers) {
 
 TEST(Checker, Commands) {
   expectAll({
-      {"E4015", "unknown kind 3", [](ToyArtifact &t) { step(t).commands[0]->kind = CommandKind(3); }},
+      {"E4015", "unknown kind 4", [](ToyArtifact &t) { step(t).commands[0]->kind = CommandKind(4); }},
       {"E4015", "kernel 7 of 7", [](ToyArtifact &t) { step(t).commands[0]->target = 7; }},
       {"E4015", "class Probe", [](ToyArtifact &t) { step(t).commands[0]->target = 6; }},
       {"E4015", "gives 1 arguments", [](ToyArtifact &t) { step(t).commands[0]->args.pop_back(); }},

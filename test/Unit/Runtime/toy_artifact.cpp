@@ -243,7 +243,7 @@ ToyArtifact::ToyArtifact() {
   model.parameters = 70;
   model.bos = 1;
   model.eos = {TOY_VOCAB - 1};
-  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128};
+  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128, 8};
   metadata.targets.push_back(std::make_unique<TargetT>());
   target().name = name("cpu");
   target().cache_dtype = DType::F32;
