@@ -94,7 +94,7 @@ TEST(Checker, Expressions) {
       {"E4012", "too few operands", tasks({one, add})},
       {"E4012", "nested too deeply", tasks(std::vector<ExprOp>(17, one))},
       {"E4012", "operator is unknown", tasks({one, one, ExprOp(ExprOpKind(77), 0)})},
-      {"E4012", "symbol is unknown", tasks({ExprOp(ExprOpKind::Symbol, 10)})},
+      {"E4012", "symbol is unknown", tasks({ExprOp(ExprOpKind::Symbol, kSymbolCount)})},
       {"E4012", "exceeds 64 bits", tasks({huge, one, add})},
       {"E4012", "exceeds 64 bits", tasks({huge, huge, ExprOp(ExprOpKind::Mul, 0)})},
       {"E4012", "exceeds 64 bits", tasks({huge, ExprOp(ExprOpKind::Const, 64), ExprOp(ExprOpKind::Align, 0)})},
