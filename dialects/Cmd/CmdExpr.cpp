@@ -12,12 +12,21 @@ static constexpr std::pair<StringRef, ExprAttr::Kind> kFunctions[] = {
 
 ArrayRef<StringRef> ExprAttr::symbolNames() { return kSymbols; }
 
-ExprAttr ExprAttr::product(MLIRContext *context, StringRef symbol, int64_t factor) {
-  if (symbol.empty())
-    return get(context, {Const, factor});
-  int64_t index = llvm::find(kSymbols, symbol) - std::begin(kSymbols);
-  assert(index < static_cast<int64_t>(std::size(kSymbols)) && "unknown symbol");
-  return get(context, {Symbol, index, Const, factor, Mul, 0});
+ExprAttr ExprAttr::product(MLIRContext *context, ArrayRef<StringRef> symbols, int64_t factor) {
+  SmallVector<int64_t> code;
+  auto multiply = [&](int64_t kind, int64_t value) {
+    bool first = code.empty();
+    code.append({kind, value});
+    if (!first)
+      code.append({Mul, 0});
+  };
+  for (StringRef symbol : symbols) {
+    int64_t index = llvm::find(kSymbols, symbol) - std::begin(kSymbols);
+    assert(index < static_cast<int64_t>(std::size(kSymbols)) && "unknown symbol");
+    multiply(Symbol, index);
+  }
+  multiply(Const, factor);
+  return get(context, code);
 }
 
 namespace {
