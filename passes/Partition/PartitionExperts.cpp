@@ -88,8 +88,8 @@ static void insertExchange(ExpertKernels experts) {
     for (OpOperand &operand : kernel->getOpOperands())
       operand.set(received.lookupOrDefault(operand.get()));
   builder.setInsertionPointAfter(experts.kernels.back());
-  auto combine = moe::CombineRanksOp::create(builder, loc, experts.result.getType(), experts.result,
-                                             dispatch.getExchange());
+  auto combine =
+      moe::CombineRanksOp::create(builder, loc, experts.result.getType(), experts.result, dispatch.getExchange());
   experts.result.replaceAllUsesExcept(combine.getResult(), combine);
 }
 
