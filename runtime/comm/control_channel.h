@@ -64,7 +64,7 @@ struct StepDecision {
   uint32_t activeRanks = 0; // ranks that voted for a program
   int64_t sum[kLiveCounts] = {};
   int32_t max[kLiveCounts] = {};
-  // On rank 0 one entry per rank (entry 0 empty), elsewhere one entry, from rank 0. Valid until the next call.
+  // On rank 0 one entry per rank (entry 0 empty), elsewhere one entry, from rank 0. Valid until the next agreement.
   Span<const Bytes> payload;
 };
 
@@ -91,7 +91,7 @@ public:
   Status poll();
 
   // Tells all others that this rank fails with `cause`; they return 5109 with its text (or `cause` itself where it is
-  // already about a rank). Does not wait for them; further calls of this channel return 5114.
+  // already about a rank). Takes at most 0.2 s; further calls of this channel return 5114.
   void announce(const Status &cause);
   // Collective: the orderly end. A rank that closes while others go on is lost for them (5106).
   Status close();

@@ -16,9 +16,10 @@ struct SendPlan {
   std::vector<uint32_t> counts;     // slots per expert of expertsOn(d), first of destination d at countBegin[d]
   std::vector<uint32_t> countBegin; // [ranks + 1]
 
-private:
-  friend Status planSend(const Placement &, uint32_t, uint64_t, const int32_t *, const int32_t *, SendPlan &);
-  std::vector<int32_t> indexOf; // [ranks x rows] index of a row among those sent to a rank, or -1
+  // Memory of planSend.
+  std::vector<int32_t> indexOf;        // [ranks][rows] index of a row among those sent to a rank, or -1
+  std::vector<uint32_t> residentIndex; // [ranks]
+  std::vector<uint64_t> next;          // [ranks]
 };
 
 // tokens [offsets[E]], offsets [E + 1]; 5013 where they are not sorted, out of range or do not begin at 0. Reuses the
