@@ -316,8 +316,10 @@ LaunchPlan moray::codegen::planExpandedAttention(const AttentionBody &spec, cons
   unsigned tile = tileRows(target);
   Layout layout(spec, tile);
   SizeExpr rows = SizeExpr(Symbol::T) + SizeExpr(tile);
-  // Nothing to do in a step without prompt rows.
-  SizeExpr sequences = SizeExpr::min(Symbol::Seqs, spec.prefillOnly ? Symbol::PrefillRows : Symbol::Rows);
+  // A task is a head of a sequence, whatever its rows; a step without prompt rows has none.
+  SizeExpr sequences(Symbol::Seqs);
+  if (spec.prefillOnly)
+    sequences = sequences * SizeExpr::min(Symbol::PrefillRows, SizeExpr(1));
   return {sequences * spec.heads, rows * layout.statePitch + SizeExpr((layout.state + 63) / 64 * 64),
           "tile=" + std::to_string(tile) + "x" + std::to_string(4 * target.floatLanes)};
 }
