@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kMessagePrefix = 14; // "error[E5106]: "
 constexpr uint32_t kSliceMs = 20;
-constexpr uint32_t kLingerMs = 200;
+constexpr uint32_t kLingerMs = 100;
 
 AliveMessage messageOf(const Place &place) { return {place.step, place.layer, static_cast<uint32_t>(place.operation)}; }
 
@@ -122,6 +122,8 @@ Status ControlChannel::State::hear(const Place &place) {
             fail(kE5113, "rank %u sent bytes that are no message, during %s", peer.rank, describe(place).c_str()));
       peer.heardNs = nowNs();
       MORAY_TRY(handle(peer, frame, place));
+      if (frame.type == FrameType::Decision)
+        return {}; // what follows it belongs to the step
     }
   }
   return {};
@@ -190,6 +192,8 @@ Status ControlChannel::State::handleFailure(Peer &peer, Bytes payload) {
   // Others are told what was reported, not how this rank words it.
   if (leads())
     spread(message, &peer);
+  else
+    peer.link.close(); // tells rank 0 that it was heard
   return cause;
 }
 
@@ -236,8 +240,7 @@ Status ControlChannel::State::collectVotes() {
       all = false;
       if (peer.farewell)
         return tell(fail(kE5106, "rank %u left the group before step %" PRIu64 "; all ranks must end together",
-                         peer.rank, step + 1),
-                    &peer);
+                         peer.rank, step + 1));
       if (elapsedNs(std::max(begun, peer.heardNs), nowNs()) > deadlineNs())
         return tell(blame({&peer.rank, 1}, place), &peer);
     }
@@ -395,6 +398,9 @@ Status ControlChannel::close() {
       if (peer.farewell)
         continue;
       waits = true;
+      if (peer.answered)
+        return s.tell(fail(kE5108, "rank %u wants to run step %" PRIu64 ", but rank %u ends the group", peer.rank,
+                           s.step + 1, rank()));
       if (elapsedNs(std::max(begun, peer.heardNs), nowNs()) > s.deadlineNs())
         return s.tell(s.blame({&peer.rank, 1}, place), &peer);
     }

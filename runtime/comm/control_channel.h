@@ -8,7 +8,8 @@
 //
 // Failure. The first cause wins and reaches every rank: EOF without farewell = rank lost (5106); silence for the
 // deadline in an agreement, or a collective that passes its deadline = rank stalled (5107), named by rank 0, which
-// hears every rank. All errors are final; the process is expected to end with the exit code of the status.
+// hears every rank. All errors are final; the process is expected to end with the exit code of the status: after its
+// message it should wait kSpeakMs, as mpirun ends all ranks as soon as the first has ended.
 //
 // Threads: one at a time, the one that runs the engine. No thread of its own.
 #pragma once
@@ -19,6 +20,8 @@ namespace moray::rt::comm {
 
 constexpr uint32_t kMaxRanks = 4096;
 constexpr uint32_t kLiveCounts = 4;
+// Ranks fail at most this far apart.
+constexpr uint32_t kSpeakMs = 500;
 
 // Who is who, as the launcher says.
 struct LaunchRanks {
@@ -70,9 +73,9 @@ struct StepDecision {
 
 class ControlChannel : public Watch {
 public:
-  // Returns when all ranks have joined and are equal. With one rank no socket is opened. 5101 ranks or rendezvous text;
-  // 5102 the address cannot be used (port taken ...); 5103 the rendezvous file is stale, foreign or unreadable; 5104
-  // who has not joined in time; 5105 who differs from rank 0, and in what; 5113 a peer that does not speak the
+  // Returns when all ranks have joined and are equal. With one rank no socket is opened. 5101 ranks or rendezvous
+  // text; 5102 the address cannot be used (port taken ...); 5103 the rendezvous file is stale, foreign or unreadable;
+  // 5104 who has not joined in time; 5105 who differs from rank 0, and in what; 5113 a peer that does not speak the
   // protocol.
   static Status open(const ChannelOptions &options, const Identity &identity, std::unique_ptr<ControlChannel> &channel);
   ~ControlChannel() override;
@@ -81,17 +84,18 @@ public:
   uint32_t ranks() const;
 
   // Collective: one vote of every rank, one decision for all. Ranks whose programs differ: 5108, naming two of them.
-  // Rank 0 waits until each rank voted; any rank fails when another is silent for the deadline. Rank 0 may come late as
-  // long as it calls poll() at least every half deadline.
+  // Rank 0 waits until each rank voted; any rank fails when another is silent for the deadline. Rank 0 may come late
+  // as long as it calls poll() at least every half deadline.
   Status agree(const StepVote &vote, StepDecision &decision);
 
-  // Watch: answers, heartbeats, news of failures. Also for a rank that waits for something else (rank 0 for requests).
+  // Watch: answers, heartbeats, news of failures. Also for a rank that waits for something else (rank 0 for
+  // requests).
   Status poll(const Waiting &waiting) override;
   Status stalled(const Waiting &waiting) override;
   Status poll();
 
   // Tells all others that this rank fails with `cause`; they return 5109 with its text (or `cause` itself where it is
-  // already about a rank). Takes at most 0.2 s; further calls of this channel return 5114.
+  // already about a rank). Takes at most 0.1 s; further calls of this channel return 5114.
   void announce(const Status &cause);
   // Collective: the orderly end. A rank that closes while others go on is lost for them (5106).
   Status close();

@@ -16,7 +16,7 @@ public:
 
   Status open(const CommunicatorOptions &options) {
     uint32_t rank = 0, ranks = 0;
-    if (const int result = table.open(options.deadlineMs, &rank, &ranks))
+    if (const int result = table.open(options.startMs, &rank, &ranks))
       return error(result, "MPI does not start");
     if (rank != options.rank || ranks != options.ranks)
       return fail(
