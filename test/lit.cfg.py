@@ -76,6 +76,8 @@ ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin
 if ptxas:
     config.available_features.add("ptxas")
     config.substitutions.append(("%ptxas", ptxas))
+if shutil.which("mpirun") and os.path.exists(os.path.join(config.moray_binary_dir, "lib", "libmoray_comm_mpi.so")):
+    config.available_features.add("mpi")
 if shutil.which("gdb"):
     config.available_features.add("gdb")
 

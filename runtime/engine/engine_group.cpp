@@ -7,11 +7,15 @@
 namespace moray::rt {
 
 Status Engine::joinGroup() {
-  const bool distributed = setup.capacities.distributed;
-  if (!distributed)
+  if (!setup.capacities.distributed)
     return {};
-  link = std::make_unique<GroupLink>();
-  return link->join(artifact, setup);
+  if (artifact.model().experts() == 0)
+    return fail(kE5012, "the model has no experts that %u ranks could share; run it on one rank",
+                setup.capacities.ranks);
+  auto made = std::make_unique<GroupLink>();
+  MORAY_TRY(made->join(artifact, setup));
+  link = std::move(made);
+  return {};
 }
 
 // After the others have been met, an error here is theirs as well.

@@ -106,6 +106,48 @@ TEST(Checker, Expressions) {
   });
 }
 
+TEST(Checker, Collectives) {
+  // The layer with experts of the distributed step: append, attend, route, dispatch, expert, combine, merge.
+  auto with = [](std::function<void(ToyArtifact &, ProgramT &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addExperts();
+      change(t, *t.target().programs[5]);
+    };
+  };
+  expectAll({
+      {"E4015", "collective of the unknown kind 2",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[3]->target = 2; })},
+      {"E4015", "dispatch with 5 arguments", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args.pop_back(); })},
+      {"E4015", "combine with 3 arguments",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args.push_back(p.commands[5]->args[0]); })},
+      {"E4015", "rows of 0 bytes", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->row_bytes = 0; })},
+      {"E4015", "rows of 4294967296 bytes",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->row_bytes = 1ull << 32; })},
+      {"E4015", "model of 0 experts",
+       with([](ToyArtifact &t, ProgramT &) { t.metadata.model->experts = t.metadata.model->experts_per_token = 0; })},
+      {"E4016", "argument of kind 3, expected buffers",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args[0] = Arg(ArgKind::Weight, 0); })},
+      {"E4016", "index 99",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args[1] = Arg(ArgKind::Buffer, 99); })},
+      {"E4013", "nothing else that moves rows",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[6] = std::make_unique<CommandT>(*p.commands[5]); })},
+      {"E4013", "nothing else that moves rows",
+       with([](ToyArtifact &, ProgramT &p) { std::swap(p.commands[3], p.commands[5]); })},
+      {"E4013", "before the last dispatch",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5] = std::make_unique<CommandT>(*p.commands[6]); })},
+      {"E4013", "which only a distributed step does",
+       with([](ToyArtifact &t, ProgramT &) { step(t).commands[3]->target = 5; })},
+      {"E4013", "which only a distributed step does", with([](ToyArtifact &t, ProgramT &p) {
+         step(t).commands.push_back(std::make_unique<CommandT>(*p.commands[5]));
+         step(t).commands.back()->args = {Arg(ArgKind::Buffer, 0), Arg(ArgKind::Buffer, 0)};
+         step(t).buffers[0]->last = 5;
+       })},
+      {"E4013", "2 distributed step", with([](ToyArtifact &t, ProgramT &) {
+         t.target().programs.push_back(std::make_unique<ProgramT>(t.program(ProgramKind::StepDist)));
+       })},
+  });
+}
+
 TEST(Checker, Programs) {
   expectAll({
       {"E4013", "unknown kind 9", [](ToyArtifact &t) { step(t).kind = ProgramKind(9); }},
