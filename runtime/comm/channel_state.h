@@ -79,7 +79,9 @@ struct ControlChannel::State {
   // Handshake (handshake.cpp).
   Status gather();
   Status join();
-  Status admit(Link &link, Bytes payload, const Secret &secret, bool &taken);
+  enum class Admission { Stranger, Joined, Refused };
+  Admission admit(Link &link, Bytes payload, const Secret &secret, Status &cause);
+  size_t greet(std::vector<Link> &strangers, const Secret &secret, Status &cause);
   Status compare(const HelloMessage &hello) const;
 
   // Everything that peers said until now; an error ends the group.

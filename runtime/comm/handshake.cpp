@@ -11,6 +11,7 @@ namespace moray::rt::comm {
 namespace {
 
 constexpr uint32_t kMostHead = sizeof(DecisionMessage); // before a payload
+constexpr uint32_t kLateMs = 1000;                      // how long a refusal waits for ranks that have not come
 constexpr size_t kMostStrangers = 64;                   // connections that have not said who they are
 
 std::string hex(const uint8_t (&bytes)[16]) {
@@ -29,6 +30,8 @@ std::string listMissing(const std::vector<Peer> &peers) {
   for (const Peer &peer : peers)
     if (!peer.link.open() && ++count <= kMostNamed)
       names += (names.empty() ? "" : ", ") + std::to_string(peer.rank);
+  if (count == 0)
+    return "";
   return (count == 1 ? "rank " : "ranks ") + names + (count > kMostNamed ? " ..." : "");
 }
 
@@ -56,28 +59,45 @@ Status ControlChannel::State::compare(const HelloMessage &hello) const {
   return {};
 }
 
-// Strangers are dropped without a word; a rank of this group that does not fit ends the group.
-Status ControlChannel::State::admit(Link &link, Bytes payload, const Secret &secret, bool &taken) {
+// Strangers are dropped without a word. The first rank of this group that does not fit is the cause for which this one
+// and all later ones are refused.
+ControlChannel::State::Admission ControlChannel::State::admit(Link &link, Bytes payload, const Secret &secret,
+                                                              Status &cause) {
   HelloMessage hello;
   Bytes rest;
-  taken = false;
-  if (!decode(payload, hello, rest) || memcmp(hello.secret, secret.words, sizeof(hello.secret)) != 0)
-    return {};
-  Status problem = hello.protocol == kProtocol && rest.empty()
-                       ? compare(hello)
-                       : fail(kE5105,
-                              "a rank speaks version %u of the protocol, rank 0 version %u; install the same "
-                              "runtime on all hosts",
-                              hello.protocol, kProtocol);
-  if (!problem.ok()) {
-    link.send(FrameType::Failure, bytesOf(failureOf(problem, 0)));
-    return problem;
+  if (!decode(payload, hello, rest) || !rest.empty() || memcmp(hello.secret, secret.words, sizeof(hello.secret)) != 0)
+    return Admission::Stranger;
+  if (cause.ok())
+    cause = hello.protocol == kProtocol
+                ? compare(hello)
+                : fail(kE5105,
+                       "a rank speaks version %u of the protocol, rank 0 version %u; install the "
+                       "same runtime on all hosts",
+                       hello.protocol, kProtocol);
+  if (!cause.ok()) {
+    link.send(FrameType::Failure, bytesOf(failureOf(cause, 0)));
+    return Admission::Refused;
   }
   Peer &peer = peers[hello.rank - 1];
   peer.link = std::move(link);
   peer.heardNs = nowNs();
-  taken = true;
-  return {};
+  return Admission::Joined;
+}
+
+// Reads what connections say that have not said who they are; returns how many of them were ranks.
+size_t ControlChannel::State::greet(std::vector<Link> &strangers, const Secret &secret, Status &cause) {
+  size_t ranks = 0;
+  for (size_t i = 0; i < strangers.size();) {
+    Frame frame;
+    const Link::Read read = strangers[i].next(frame);
+    if (read == Link::Read::Frame && frame.type == FrameType::Hello)
+      ranks += admit(strangers[i], frame.payload, secret, cause) != Admission::Stranger;
+    if (read == Link::Read::Nothing)
+      ++i;
+    else
+      strangers.erase(strangers.begin() + static_cast<ptrdiff_t>(i));
+  }
+  return ranks;
 }
 
 Status ControlChannel::State::gather() {
@@ -88,34 +108,31 @@ Status ControlChannel::State::gather() {
     peers.back().rank = rank;
   }
   std::vector<Link> strangers;
-  const uint64_t end = nowNs() + uint64_t{1000000} * options.connectMs;
-  for (size_t joined = 0; joined < peers.size();) {
+  Status cause;
+  uint64_t end = nowNs() + uint64_t{1000000} * options.connectMs;
+  for (size_t spoken = 0; spoken < peers.size();) {
     MORAY_TRY(hear({0, -1, Operation::Load}));
     if (nowNs() >= end)
-      return tell(fail(kE5104,
-                       "%s of %u did not join rank 0 at %s within %u ms; start all ranks together, or raise the "
-                       "time to connect",
-                       listMissing(peers).c_str(), options.ranks, rendezvous.c_str(), options.connectMs));
+      break;
     for (int fd = listener.accept(); fd >= 0; fd = listener.accept())
       strangers.emplace_back(fd, static_cast<uint32_t>(sizeof(HelloMessage)));
     if (strangers.size() > options.ranks + kMostStrangers)
       strangers.erase(strangers.begin()); // it has had time to speak
-    for (size_t i = 0; i < strangers.size();) {
-      Frame frame;
-      bool taken = false;
-      const Link::Read read = strangers[i].next(frame);
-      if (read == Link::Read::Frame && frame.type == FrameType::Hello)
-        if (Status problem = admit(strangers[i], frame.payload, listener.secret(), taken); !problem.ok())
-          return tell(std::move(problem));
-      joined += taken;
-      if (read == Link::Read::Nothing)
-        ++i;
-      else
-        strangers.erase(strangers.begin() + static_cast<ptrdiff_t>(i));
-    }
+    const bool whole = cause.ok();
+    spoken += greet(strangers, listener.secret(), cause);
+    if (whole && !cause.ok()) // the others shall hear why, if they come soon
+      end = std::min(end, nowNs() + uint64_t{1000000} * kLateMs);
     struct pollfd wait = {listener.fd(), POLLIN, 0};
-    ::poll(&wait, 1, strangers.empty() && joined < peers.size() ? 20 : 1);
+    ::poll(&wait, 1, strangers.empty() && spoken < peers.size() ? 20 : 1);
   }
+  const std::string late = listMissing(peers);
+  if (cause.ok() && !late.empty())
+    cause =
+        fail(kE5104,
+             "%s of %u did not join rank 0 at %s within %u ms; start all ranks together, or raise the time to connect",
+             late.c_str(), options.ranks, rendezvous.c_str(), options.connectMs);
+  if (!cause.ok())
+    return tell(std::move(cause));
   for (Peer &peer : peers) {
     peer.link.setMaxPayload(options.maxPayloadBytes + kMostHead);
     peer.link.send(FrameType::Welcome, {});

@@ -233,7 +233,8 @@ Status HostCommunicator::readHeader(const DispatchArgs &args, uint32_t source, c
         "of step %" PRIu64 "; all ranks must run the same step of the same artifact",
         source, header.rowBytes, header.layer, header.step, options.rank, args.rowBytes, place.layer, place.step);
   rowsFrom[source] = header.rows;
-  memcpy(receivePlan.counts.data() + source * residents, bytes + sizeof(header), residents * sizeof(uint32_t));
+  if (residents != 0)
+    memcpy(&receivePlan.counts[source * residents], bytes + sizeof(header), residents * sizeof(uint32_t));
   return {};
 }
 

@@ -386,15 +386,15 @@ TEST_F(ChannelTest, StrangersAreDropped) {
   const std::string at = "127.0.0.1:" + std::to_string(port);
   const auto ends = runRanks(2, 10, [&](uint32_t rank) {
     std::string problem;
-    for (const char *said :
-         {"", "GET / HTTP/1.1\r\n\r\n", "MRCF\x01\0\0\0\xff\xff\xff\xff", "MRCF\x01\0\0\0\x02\0\0\0xy"}) {
+    const std::string sayings[] = {"", "GET / HTTP/1.1\r\n\r\n", std::string("MRCF\x01\0\0\0\xff\xff\xff\xff", 12),
+                                   std::string("MRCF\x01\0\0\0\x02\0\0\0xy", 14)};
+    for (const std::string &said : sayings) {
       int fd = -1;
       Connector connector(at.c_str(), rank, 2);
       if (rank != 1 || !connector.connect(rt::nowNs() + 3000000000u, fd).ok())
         continue;
-      const ssize_t sent = write(fd, said, *said == 'M' ? 14 : strlen(said));
-      if (sent < 0 || *said == 'G')
-        close(fd);
+      if (write(fd, said.data(), said.size()) < 0 || said[0] == 'G')
+        close(fd); // the others stay connected
     }
     const auto channel = open(rank, 2, problem, {}, at);
     StepDecision decision;
