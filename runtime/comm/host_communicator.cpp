@@ -82,7 +82,7 @@ public:
   }
   Status close() override {
     MORAY_TRY(enter(Operation::Shutdown, -1, State::Ready));
-    return leave(transport ? transport->close(options.deadlineMs) : Status(), State::Closed);
+    return leave(transport ? await(&Transport::close) : Status(), State::Closed);
   }
 
 private:
@@ -101,7 +101,8 @@ private:
   void send(uint32_t peer, const void *data, uint64_t bytes);
   void receive(uint32_t peer, void *data, uint64_t bytes);
   Status exchange();
-  Status await();
+  Status await(Status (Transport::*advance)(bool &done));
+  uint32_t listMissing(uint32_t (&missing)[kMostMissing]) const;
   Status stalled(const Waiting &waiting) const;
 
   const CommunicatorOptions options;
@@ -173,26 +174,37 @@ Status HostCommunicator::exchange() {
   if (!sends.empty() || !receives.empty()) {
     status = transport->begin({sends.data(), sends.size()}, {receives.data(), receives.size()}, sequence);
     if (status.ok())
-      status = await();
+      status = await(&Transport::progress);
   }
   sends.clear();
   receives.clear();
   return status;
 }
 
+// At the end anybody may be missing: a barrier does not say who.
+uint32_t HostCommunicator::listMissing(uint32_t (&missing)[kMostMissing]) const {
+  if (place.operation != Operation::Shutdown)
+    return transport->missing(missing, kMostMissing);
+  uint32_t count = 0;
+  for (uint32_t peer = 0; peer < options.ranks && count < kMostMissing; ++peer)
+    if (peer != options.rank)
+      missing[count++] = peer;
+  return count;
+}
+
 // Spins first, as ranks are rarely far apart, then lets others run.
-Status HostCommunicator::await() {
+Status HostCommunicator::await(Status (Transport::*advance)(bool &done)) {
   uint64_t polled = nowNs();
   const uint64_t begun = polled, deadlineNs = uint64_t{1000000} * options.deadlineMs;
   for (;;) {
     bool done = false;
-    MORAY_TRY(transport->progress(done));
+    MORAY_TRY((*transport.*advance)(done));
     if (done)
       return {};
     const uint64_t now = nowNs();
     if (now - polled >= kPollNs) {
       uint32_t missing[kMostMissing];
-      const uint32_t count = transport->missing(missing, kMostMissing);
+      const uint32_t count = listMissing(missing);
       const Waiting waiting = {place, {missing, count}, startNs};
       polled = now;
       if (watch)

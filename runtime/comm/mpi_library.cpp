@@ -1,13 +1,10 @@
 // libmoray_comm_mpi.so: exchanges by MPI_Isend, MPI_Irecv and MPI_Testall. Nothing that the runtime calls here blocks:
 // MPI_Init and MPI_Finalize, which do, run on a thread of their own that is left behind when it is late.
-#include "runtime/base/clock.h"
 #include "runtime/comm/mpi_table.h"
-#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <mpi.h>
 #include <mutex>
-#include <sched.h>
 #include <string>
 #include <thread>
 #include <vector>
@@ -78,7 +75,6 @@ void keepMpi() {
   if (problem)
     snprintf(errorText, sizeof(errorText), "%s", problem);
   keeper.state = problem ? Keeper::Failed : Keeper::Running;
-  keeper.changed.notify_all();
   keeper.changed.wait(lock, [] { return keeper.state == Keeper::Ending; });
   lock.unlock();
   MPI_Comm_free(&communicator);
@@ -86,32 +82,33 @@ void keepMpi() {
     MPI_Finalize();
   lock.lock();
   keeper.state = Keeper::Ended;
-  keeper.changed.notify_all();
 }
 
-int waitFor(std::unique_lock<std::mutex> &lock, Keeper::State wanted, uint32_t deadlineMs, const char *what) {
-  const bool inTime = keeper.changed.wait_for(lock, std::chrono::milliseconds(deadlineMs), [wanted] {
-    return keeper.state == wanted || keeper.state == Keeper::Failed;
-  });
-  if (!inTime) {
-    snprintf(errorText, sizeof(errorText), "%s did not return within %u ms", what, deadlineMs);
-    return kMpiLate;
-  }
-  return keeper.state == wanted ? kMpiOk : kMpiFailed;
+// Where the keeper is; Failed has its text.
+Keeper::State stateOfKeeper() {
+  const std::lock_guard<std::mutex> lock(keeper.mutex);
+  return keeper.state;
 }
 
-int open(uint32_t deadlineMs, uint32_t *rank, uint32_t *ranks) {
-  std::unique_lock<std::mutex> lock(keeper.mutex);
-  if (keeper.state != Keeper::Idle) {
+int open(uint32_t *rank, uint32_t *ranks, int *done) {
+  static bool opened = false;
+  *done = 0;
+  if (opened) {
     snprintf(errorText, sizeof(errorText), "MPI was opened before in this process");
     return kMpiFailed;
   }
-  keeper.state = Keeper::Starting;
-  std::thread(keepMpi).detach();
-  if (const int result = waitFor(lock, Keeper::Running, deadlineMs, "MPI_Init"))
-    return result;
+  const Keeper::State state = stateOfKeeper();
+  if (state == Keeper::Idle) {
+    keeper.state = Keeper::Starting; // no keeper runs yet
+    std::thread(keepMpi).detach();
+  }
+  if (state == Keeper::Failed)
+    return kMpiFailed;
+  if (state != Keeper::Running)
+    return kMpiOk;
   *rank = static_cast<uint32_t>(keeper.rank);
   *ranks = static_cast<uint32_t>(keeper.ranks);
+  *done = opened = true;
   return kMpiOk;
 }
 
@@ -203,23 +200,28 @@ void abandon() {
       MPI_Cancel(&exchange.requests[i]);
 }
 
-int close(uint32_t deadlineMs) {
-  const uint64_t end = nowNs() + uint64_t{1000000} * deadlineMs;
-  MPI_Request request = MPI_REQUEST_NULL;
-  if (const int code = MPI_Ibarrier(communicator, &request); code != MPI_SUCCESS)
-    return describe("MPI_Ibarrier", code);
-  for (int done = 0; !done; sched_yield()) {
-    if (const int code = MPI_Test(&request, &done, MPI_STATUS_IGNORE); code != MPI_SUCCESS)
-      return describe("MPI_Ibarrier", code);
-    if (!done && nowNs() > end) {
-      snprintf(errorText, sizeof(errorText), "not all ranks came to the end within %u ms", deadlineMs);
-      return kMpiLate;
-    }
+// A barrier, so that no rank ends MPI while another still waits for it, then the keeper ends it.
+int close(int *done) {
+  static MPI_Request request = MPI_REQUEST_NULL;
+  static bool begun = false;
+  *done = 0;
+  if (const Keeper::State state = stateOfKeeper(); state != Keeper::Running) {
+    *done = state == Keeper::Ended;
+    return kMpiOk;
   }
-  std::unique_lock<std::mutex> lock(keeper.mutex);
-  keeper.state = Keeper::Ending;
-  keeper.changed.notify_all();
-  return waitFor(lock, Keeper::Ended, deadlineMs, "MPI_Finalize");
+  int code = begun ? MPI_SUCCESS : MPI_Ibarrier(communicator, &request);
+  begun = true;
+  int passed = 0;
+  if (code == MPI_SUCCESS)
+    code = MPI_Test(&request, &passed, MPI_STATUS_IGNORE);
+  if (code != MPI_SUCCESS)
+    return describe("MPI_Ibarrier", code);
+  if (passed) {
+    const std::lock_guard<std::mutex> lock(keeper.mutex);
+    keeper.state = Keeper::Ending;
+    keeper.changed.notify_all();
+  }
+  return kMpiOk;
 }
 
 const char *lastError() { return errorText; }

@@ -10,19 +10,18 @@ constexpr char kMpiTableSymbol[] = "moray_comm_mpi_table";
 enum MpiResult : int {
   kMpiOk = 0,
   kMpiFailed = 1, // MPI reports an error
-  kMpiLate = 2,   // the deadline has passed
-  kMpiSizes = 3,  // a peer sent another number of bytes than expected
+  kMpiSizes = 2,  // a peer sent another number of bytes than expected
 };
 
 // Meaning and order of calls are those of Transport. Any result but kMpiOk is described by lastError().
 struct MpiTable {
-  uint32_t version; // kMpiTableVersion; the rest may differ where it does
-  int (*open)(uint32_t deadlineMs, uint32_t *rank, uint32_t *ranks);
+  uint32_t version;                                        // kMpiTableVersion; the rest may differ where it does
+  int (*open)(uint32_t *rank, uint32_t *ranks, int *done); // begins or continues to start MPI
   int (*begin)(const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount, uint32_t sequence);
   int (*progress)(int *done);
   uint32_t (*missing)(uint32_t *peers, uint32_t capacity);
   void (*abandon)();
-  int (*close)(uint32_t deadlineMs);
+  int (*close)(int *done);
   const char *(*lastError)();
 };
 

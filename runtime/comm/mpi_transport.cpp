@@ -1,8 +1,11 @@
 // Opens libmoray_comm_mpi.so and makes a transport of its table.
+#include "runtime/base/clock.h"
 #include "runtime/comm/host_communicator.h"
 #include "runtime/comm/mpi_table.h"
+#include <algorithm>
 #include <dlfcn.h>
 #include <string>
+#include <time.h>
 
 namespace moray::rt::comm {
 
@@ -14,10 +17,31 @@ class MpiTransport final : public Transport {
 public:
   explicit MpiTransport(const MpiTable &table) : table(table) {}
 
-  Status open(const CommunicatorOptions &options) {
+  // Other ranks may be lost or stop while MPI starts, and MPI itself would wait for them for ever.
+  Status open(const CommunicatorOptions &options, Watch *watch) {
     uint32_t rank = 0, ranks = 0;
-    if (const int result = table.open(options.startMs, &rank, &ranks))
-      return error(result, "MPI does not start");
+    const uint64_t begun = nowNs();
+    const uint64_t limitMs = options.startMs ? options.startMs : std::max<uint64_t>(5000, 3ull * options.deadlineMs);
+    std::vector<uint32_t> others;
+    for (uint32_t other = 0; other < options.ranks; ++other)
+      if (other != options.rank)
+        others.push_back(other);
+    const Waiting waiting = {{0, -1, Operation::Load}, {others.data(), others.size()}, begun};
+    for (int done = 0; !done;) {
+      if (const int result = table.open(&rank, &ranks, &done))
+        return error(result, "MPI does not start");
+      if (watch)
+        MORAY_TRY(watch->poll(waiting));
+      if (!done && nowNs() - begun >= 1000000 * limitMs)
+        return watch && !others.empty()
+                   ? watch->stalled(waiting)
+                   : fail(kE5107,
+                          "MPI_Init did not return within %llu ms; a rank is stopped, or too slow for the deadline",
+                          static_cast<unsigned long long>(limitMs));
+      const struct timespec pause = {0, 1000000};
+      if (!done)
+        nanosleep(&pause, nullptr);
+    }
     if (rank != options.rank || ranks != options.ranks)
       return fail(
           kE5101,
@@ -38,15 +62,18 @@ public:
   }
   uint32_t missing(uint32_t *peers, uint32_t capacity) override { return table.missing(peers, capacity); }
   void abandon() override { table.abandon(); }
-  Status close(uint32_t deadlineMs) override { return error(table.close(deadlineMs), "MPI does not end"); }
+  Status close(bool &done) override {
+    int finished = 0;
+    const int result = table.close(&finished);
+    done = finished != 0;
+    return error(result, "MPI does not end");
+  }
 
 private:
   Status error(int result, const char *what) const {
     switch (result) {
     case kMpiOk:
       return {};
-    case kMpiLate:
-      return fail(kE5107, "%s: %s; a rank is stopped, or too slow for the deadline", what, table.lastError());
     case kMpiSizes:
       return fail(kE5108, "%s: %s; all ranks must run the same step of the same artifact", what, table.lastError());
     default:
@@ -95,7 +122,7 @@ Status makeMpiCommunicator(const CommunicatorOptions &options, const Placement &
   const MpiTable *table = nullptr;
   MORAY_TRY(loadTable(options.library, table));
   auto transport = std::make_unique<MpiTransport>(*table);
-  MORAY_TRY(transport->open(options));
+  MORAY_TRY(transport->open(options, watch));
   return makeHostCommunicator(options, placement, watch, std::move(transport), communicator);
 }
 

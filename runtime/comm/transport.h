@@ -26,8 +26,8 @@ public:
   virtual uint32_t missing(uint32_t *peers, uint32_t capacity) = 0;
   // Gives up what is in flight and waits for nobody. The buffers may still be in use: the caller must not free them.
   virtual void abandon() = 0;
-  // The orderly end of all ranks, within the deadline; 5107, 5111.
-  virtual Status close(uint32_t deadlineMs) = 0;
+  // Begins or continues the orderly end of all ranks; called until it is done. 5111.
+  virtual Status close(bool &done) = 0;
 };
 
 } // namespace moray::rt::comm

@@ -151,6 +151,7 @@ TEST(ConformanceTest, MissingLibraryIsNamed) {
 TEST(ConformanceTest, ErrorsOfMpiAreTold) {
   CommunicatorOptions options;
   options.ranks = 2;
+  options.startMs = 50;
   options.library = MORAY_FAKE_MPI;
   const auto attempt = [&](const char *failing) {
     setenv("MORAY_FAKE_MPI", failing, 1);
@@ -163,7 +164,7 @@ TEST(ConformanceTest, ErrorsOfMpiAreTold) {
   };
   const std::pair<const char *, const char *> cases[] = {
       {"open", "error[E5111]: MPI does not start: the fake library was told so"},
-      {"late", "error[E5107]: MPI does not start: the fake"},
+      {"late", "error[E5107]: MPI_Init did not return within 50 ms"},
       {"other", "error[E5101]: MPI says that this is rank 0 of 3, the launcher's variables say rank 0 of 2"},
       {"begin", "error[E5111]: exchange: the fake"},
       {"progress", "error[E5111]: exchange: the fake"},

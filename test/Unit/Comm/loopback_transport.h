@@ -52,7 +52,10 @@ public:
   rt::Status progress(bool &done) override;
   uint32_t missing(uint32_t *peers, uint32_t capacity) override;
   void abandon() override { pending.clear(); }
-  rt::Status close(uint32_t) override { return {}; }
+  rt::Status close(bool &done) override {
+    done = true;
+    return {};
+  }
 
 private:
   LoopbackHub &hub;
