@@ -1,5 +1,5 @@
-// One rank of the conformance suite over MPI: `mpirun -n R mpi_world LIBRARY [stop RANK]`. With `stop`, that rank stops
-// before a dispatch, and the others say who it was.
+// One rank of the conformance suite over MPI: `mpirun -n R mpi_world LIBRARY [stop|kill RANK]`. That rank stops, or
+// ends, before a dispatch, and the others say who it was.
 #include "comm_world.h"
 #include "runtime/comm/control_channel.h"
 #include "runtime/comm/host_communicator.h"
@@ -44,13 +44,13 @@ void stopForGood() {
 } // namespace
 
 int main(int argc, char **argv) {
-  const bool stops = argc == 4 && strcmp(argv[2], "stop") == 0;
+  const bool fails = argc == 4, stops = fails && strcmp(argv[2], "stop") == 0;
   check(findRanks(0, found));
   ChannelOptions channelOptions;
   channelOptions.rank = found.rank;
   channelOptions.ranks = found.ranks;
   channelOptions.rendezvous = found.rendezvous;
-  channelOptions.deadlineMs = stops ? 1000 : 20000;
+  channelOptions.deadlineMs = fails ? 1000 : 20000;
   channelOptions.connectMs = 20000;
   std::unique_ptr<ControlChannel> channel;
   check(ControlChannel::open(channelOptions, {}, channel));
@@ -70,8 +70,11 @@ int main(int argc, char **argv) {
     vote.live[0] = static_cast<int32_t>(worlds[i].homes[found.rank].rows);
     check(channel->agree(vote, decision));
     communicator->beginStep(decision.step);
-    if (stops && found.rank == static_cast<uint32_t>(atoi(argv[3])))
+    if (fails && found.rank == static_cast<uint32_t>(atoi(argv[3]))) {
+      if (!stops)
+        raise(SIGKILL);
       stopForGood();
+    }
     if (const std::string wrong = runLayer(worlds[i], *communicator, 7); !wrong.empty())
       end(wrong.c_str(), 1);
   }
