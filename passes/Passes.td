@@ -1,5 +1,5 @@
 //===- Passes.td - all passes and their options ------------------*- tablegen -*-===//
-// One entry per pass, in the order of the pipeline: phase import (its verifier), quantize, fuse, schedule.
+// One entry per pass, in the order of the pipeline: phase import (its verifier), quantize, fuse, partition, schedule.
 
 #ifndef MORAY_PASSES_PASSES_TD
 #define MORAY_PASSES_PASSES_TD
@@ -231,6 +231,40 @@ def VerifyFuse : MorayPass<"moray-verify-fuse"> {
 }
 
 //===----------------------------------------------------------------------===//
+// partition
+//===----------------------------------------------------------------------===//
+
+def PartitionExperts : MorayPass<"moray-partition-experts"> {
+  let summary = "Makes the distributed step, in which every rank computes the slots of its experts";
+  let description = [{
+    The step stays as it is and runs on one rank. Its copy calls copies of the layers with experts, in which the slots travel to the ranks of their
+    experts before the first matrix product and back after the last. All kernels stay equal to those of the step, so that nothing is compiled twice,
+    and so do the weights; the number of ranks is no part of the module.
+
+    ```mlir
+    lm.layer @moe(..) { .. ; %g = lm.kernel grouped_gemm (%y, %tok, %off, %w1) ; %e = lm.kernel grouped_gemm (%g, %off, %w2) ; %h = lm.kernel row (%e, ..) }
+    lm.program @step(..) { .. ; lm.call @moe }
+    // becomes, beside these
+    lm.layer @moe.dist(..) { .. ; %yr, %tr, %or, %x = moe.dispatch_ranks %y, %tok, %off
+                             %g = lm.kernel grouped_gemm (%yr, %tr, %or, %w1) ; %er = lm.kernel grouped_gemm (%g, %or, %w2)
+                             %e = moe.combine_ranks %er, %x ; %h = lm.kernel row (%e, ..) }
+    lm.program @step.dist(..) { .. ; lm.call @moe.dist }
+    ```
+    Declines the whole module without a step, without experts, if the rows of the slots are quantised, and if another kernel than a matrix product
+    stands over slots (it would count those of its own rank): modes `fp8` and `fuse=false`.
+  }];
+  let statistics = [Statistic<"numDistributed", "layers-distributed", "Layers that got an exchange between ranks">];
+}
+
+def VerifyPartition : MorayPass<"moray-verify-partition"> {
+  let summary = "Checks the invariant of phase partition: movement between ranks is explicit";
+  let description = [{
+    No exchange in the step of one rank and its layers (E3208); in the distributed step, matrix products over slots read slots that a
+    moe.dispatch_ranks received (E3209). That exchanges are paired is checked by the ops.
+  }];
+}
+
+//===----------------------------------------------------------------------===//
 // schedule
 //===----------------------------------------------------------------------===//
 
@@ -253,7 +287,7 @@ def OutlineKernels : MorayPass<"moray-outline-kernels"> {
 def LowerToCmd : MorayPass<"moray-lower-to-cmd"> {
   let summary = "Turns layers and programs over tensors into cmd programs over buffers";
   let description = [{
-    Tensors become buffers of the program (T rows, N outputs, or T x K slots), layer arguments its parameters, !lm.rows the five inputs of the engine. A layer
+    Tensors become buffers of the program (T rows, N outputs, or T x K slots, R times as many behind a moe.dispatch_ranks), layer arguments its parameters, !lm.rows the five inputs of the engine. A layer
     works in place: a result is computed into the parameter it replaces if that is no longer read, else copied there at the end. Weights that no
     program needs are erased.
 
@@ -272,7 +306,9 @@ def LowerToCmd : MorayPass<"moray-lower-to-cmd"> {
       cmd.copy %t to %h bytes #cmd.expr<T * 1024> : !cmd.buffer<f32>
     }
     ```
-    Fails on an op outside of a kernel (E3301).
+    moe.dispatch_ranks and moe.combine_ranks become cmd.collective.
+
+    Fails on an op outside of a kernel (E3301), and on a dispatch whose slots no kernel reads (E3307).
   }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
@@ -294,8 +330,9 @@ def ComputeLifetimes : MorayPass<"moray-compute-lifetimes"> {
 def VerifySchedule : MorayPass<"moray-verify-schedule"> {
   let summary = "Checks the invariant of phase schedule: programs over buffers only";
   let description = [{
-    Only lm.weight, cmd.kernel and cmd.program are left (E3302), one of them a step (E3303); buffers have lifetimes (E3304) and uses (E3305); no copy is onto
-    itself (E3306).
+    Only lm.weight, cmd.kernel and cmd.program are left (E3302), one of them a step, at most one a step_dist (E3303); buffers have lifetimes (E3304) and
+    uses (E3305); no copy is onto itself (E3306). In every program dispatch and combine alternate, beginning with a dispatch and ending with a combine
+    (E3308), so that all ranks have one order of collectives; only a step_dist reaches any (E3309).
   }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }

@@ -57,6 +57,11 @@ static void addFuse(OpPassManager &manager, const PipelineOptions &options) {
   manager.addPass(createVerifyFuse());
 }
 
+static void addPartition(OpPassManager &manager) {
+  manager.addPass(createPartitionExperts());
+  manager.addPass(createVerifyPartition());
+}
+
 static void addSchedule(OpPassManager &manager) {
   manager.addPass(createOutlineKernels());
   manager.addPass(createLowerToCmd());
@@ -70,7 +75,8 @@ void moray::buildPipeline(OpPassManager &manager, const PipelineOptions &options
     addQuantize(manager, options);
   if (runs(Phase::Fuse))
     addFuse(manager, options);
-  // Partition has no pass yet: on one rank no data moves between ranks, so its invariant holds.
+  if (runs(Phase::Partition))
+    addPartition(manager);
   if (runs(Phase::Schedule))
     addSchedule(manager);
 }

@@ -60,6 +60,7 @@ config.substitutions += [
     ("%binary_root", config.moray_binary_dir),
     ("%gpusim", os.path.join(config.moray_binary_dir, "lib", "libmoray_gpusim.so")),
     ("%cmake", config.moray_cmake),
+    ("%mpirun", "mpirun --allow-run-as-root --oversubscribe"),
     ("%cc", config.moray_cc),
     ("%cxx", config.moray_cxx),
     # Tests that list several levels force each one this machine has; the rest is printed as skipped by the features below.
@@ -76,6 +77,8 @@ ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin
 if ptxas:
     config.available_features.add("ptxas")
     config.substitutions.append(("%ptxas", ptxas))
+if shutil.which("mpirun") and os.path.exists(os.path.join(config.moray_binary_dir, "lib", "libmoray_comm_mpi.so")):
+    config.available_features.add("mpi")
 if shutil.which("gdb"):
     config.available_features.add("gdb")
 

@@ -148,6 +148,10 @@ void TargetBuilder::addCommand(Operation &op, const DenseMap<Value, schema::Arg>
     command->target = programIndex.lookup(symbols.lookup(call.getCallee()));
     command->layer_begin = call.getFirst();
     command->layer_end = call.getFirst() + call.getCount();
+  } else if (auto collective = dyn_cast<cmd::CollectiveOp>(op)) {
+    command->kind = schema::CommandKind::Collective;
+    command->target = static_cast<uint32_t>(collective.getCollective());
+    command->row_bytes = collective.getRowBytes();
   } else {
     command->kind = schema::CommandKind::Copy;
     command->bytes = toSchema(cast<cmd::CopyOp>(op).getBytes());
@@ -174,10 +178,16 @@ void TargetBuilder::addPrograms() {
 }
 
 /// Weight bytes and operations of one token: all of a dense weight, the chosen experts of a grouped one, one row of the
-/// embedding.
+/// embedding. The distributed step is the step once more.
 void TargetBuilder::countWork(const schema::ModelConfigT &model) {
+  DenseMap<Operation *, uint64_t> runs; // of layer programs in the step
+  for (cmd::ProgramOp program : module.getOps<cmd::ProgramOp>())
+    if (program.getKind() == cmd::ProgramKind::Step)
+      for (cmd::CallOp call : program.getBody().front().getOps<cmd::CallOp>())
+        runs[symbols.lookup(call.getCallee())] += call.getCount();
   for (cmd::ProgramOp program : module.getOps<cmd::ProgramOp>()) {
-    uint64_t times = program.getKind() == cmd::ProgramKind::Layer ? programLayers[program].size() : 1;
+    uint64_t times = program.getKind() == cmd::ProgramKind::Layer ? runs.lookup(program)
+                                                                  : program.getKind() != cmd::ProgramKind::StepDist;
     DenseSet<Value> counted;
     for (cmd::LaunchOp launch : program.getBody().front().getOps<cmd::LaunchOp>()) {
       auto kernel = symbols.lookup<cmd::KernelOp>(launch.getKernel());

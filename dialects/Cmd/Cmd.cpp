@@ -33,7 +33,7 @@ void CmdDialect::initialize() {
       >();
 }
 
-bool moray::cmd::isCommand(Operation *op) { return isa<LaunchOp, CallOp, CopyOp>(op); }
+bool moray::cmd::isCommand(Operation *op) { return isa<LaunchOp, CallOp, CopyOp, CollectiveOp>(op); }
 
 int64_t moray::cmd::operandCount(Type type) { return isa<lm::RowsType>(type) ? 5 : type.isIndex() ? 0 : 1; }
 
@@ -108,4 +108,21 @@ LogicalResult CallOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError() << "passes " << getArgs().getTypes() << ", expected "
                          << program.getBody().front().getArgumentTypes();
   return getCount() > 0 ? success() : emitOpError("has an empty layer range");
+}
+
+LogicalResult CollectiveOp::verify() {
+  bool dispatch = getCollective() == Collective::Dispatch;
+  size_t expected = dispatch ? 6 : 2;
+  if (getArgs().size() != expected)
+    return emitOpError() << "has " << getArgs().size() << " buffers, expected "
+                         << (dispatch ? "x, tokens, offsets and what is received of them" : "received and own rows");
+  auto element = [&](size_t i) { return cast<BufferType>(getArgs()[i].getType()).getElementType(); };
+  for (size_t i = 0; i < expected / 2; ++i)
+    if (element(i) != element(i + expected / 2) || (i > 0 && !element(i).isInteger(32)))
+      return emitOpError() << "has a buffer of type " << getArgs()[i + expected / 2].getType() << " for "
+                           << getArgs()[i].getType() << ", expected the same type (indices: i32)";
+  uint64_t elementBytes = element(0).getIntOrFloatBitWidth() / 8;
+  if (getRowBytes() == 0 || elementBytes == 0 || getRowBytes() % elementBytes != 0)
+    return emitOpError() << "has rows of " << getRowBytes() << " bytes of " << element(0);
+  return success();
 }

@@ -16,7 +16,7 @@
 namespace moray::cmd {
 /// Name of the module attribute with the upper bound of each capacity symbol: {T = 4096 : i64, ...}.
 constexpr llvm::StringLiteral kSymbolsAttr = "cmd.symbols";
-/// True for launch, call and copy: what lifetimes count.
+/// True for launch, call, copy and collective: what lifetimes count.
 bool isCommand(mlir::Operation *op);
 /// Pointers that a value takes in a launch: five for !lm.rows, none for an index, else one.
 int64_t operandCount(mlir::Type type);

@@ -8,7 +8,13 @@ include "mlir/IR/EnumAttr.td"
 
 def Cmd_ProgramKind : I32EnumAttr<"ProgramKind", "What a program is (schema ProgramKind)", [
   I32EnumAttrCase<"Step", 0, "step">, I32EnumAttrCase<"Layer", 1, "layer">, I32EnumAttrCase<"Sample", 2, "sample">,
-  I32EnumAttrCase<"Score", 3, "score">]> {
+  I32EnumAttrCase<"Score", 3, "score">, I32EnumAttrCase<"StepDist", 4, "step_dist">]> {
+  let cppNamespace = "::moray::cmd";
+  let genSpecializedAttr = 0;
+}
+
+def Cmd_Collective : I32EnumAttr<"Collective", "What moves between ranks (schema CollectiveKind)", [
+  I32EnumAttrCase<"Dispatch", 0, "dispatch">, I32EnumAttrCase<"Combine", 1, "combine">]> {
   let cppNamespace = "::moray::cmd";
   let genSpecializedAttr = 0;
 }

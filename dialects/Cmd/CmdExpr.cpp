@@ -6,18 +6,27 @@
 using namespace mlir;
 using namespace moray::cmd;
 
-static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill"};
+static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill", "R"};
 static constexpr std::pair<StringRef, ExprAttr::Kind> kFunctions[] = {
     {"ceildiv", ExprAttr::CeilDiv}, {"min", ExprAttr::Min}, {"max", ExprAttr::Max}, {"align", ExprAttr::Align}};
 
 ArrayRef<StringRef> ExprAttr::symbolNames() { return kSymbols; }
 
-ExprAttr ExprAttr::product(MLIRContext *context, StringRef symbol, int64_t factor) {
-  if (symbol.empty())
-    return get(context, {Const, factor});
-  int64_t index = llvm::find(kSymbols, symbol) - std::begin(kSymbols);
-  assert(index < static_cast<int64_t>(std::size(kSymbols)) && "unknown symbol");
-  return get(context, {Symbol, index, Const, factor, Mul, 0});
+ExprAttr ExprAttr::product(MLIRContext *context, ArrayRef<StringRef> symbols, int64_t factor) {
+  SmallVector<int64_t> code;
+  auto multiply = [&](int64_t kind, int64_t value) {
+    bool first = code.empty();
+    code.append({kind, value});
+    if (!first)
+      code.append({Mul, 0});
+  };
+  for (StringRef symbol : symbols) {
+    int64_t index = llvm::find(kSymbols, symbol) - std::begin(kSymbols);
+    assert(index < static_cast<int64_t>(std::size(kSymbols)) && "unknown symbol");
+    multiply(Symbol, index);
+  }
+  multiply(Const, factor);
+  return get(context, code);
 }
 
 namespace {
@@ -72,7 +81,7 @@ private:
     const StringRef *symbol = llvm::find(kSymbols, name);
     if (symbol == std::end(kSymbols))
       return parser.emitError(location) << "unknown symbol '" << name
-                                        << "', expected one of T B N P C rows decode seqs outs";
+                                        << "', expected one of T B N P C R rows decode seqs outs prefill";
     return emit(ExprAttr::Symbol, symbol - std::begin(kSymbols));
   }
 

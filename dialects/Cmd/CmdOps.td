@@ -34,7 +34,7 @@ def Cmd_ExprAttr : AttrDef<Cmd_Dialect, "Expr"> {
   let summary = "Size expression over the declared symbols";
   let description = [{
     Postfix code of pairs (kind, value) as in schema ExprOp: const, symbol, `+`, `*`, ceildiv, min, max, align. Printed infix:
-    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), rows decode seqs outs prefill (live counts).
+    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), R (ranks), rows decode seqs outs prefill (live counts).
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$code);
   let hasCustomAssemblyFormat = 1;
@@ -43,12 +43,14 @@ def Cmd_ExprAttr : AttrDef<Cmd_Dialect, "Expr"> {
     enum Kind : int64_t { Const = 0, Symbol = 1, Add = 2, Mul = 3, CeilDiv = 4, Min = 5, Max = 6, Align = 7 };
     /// Names of the symbols in the order of schema SymbolId.
     static ::llvm::ArrayRef<::llvm::StringRef> symbolNames();
-    /// `symbol * factor`; a plain constant when `symbol` is empty. The name must be one of symbolNames().
-    static ExprAttr product(::mlir::MLIRContext *context, ::llvm::StringRef symbol, int64_t factor);
+    /// Product of `symbols` and `factor`; a plain constant without symbols. The names must be among symbolNames().
+    static ExprAttr product(::mlir::MLIRContext *context, ::llvm::ArrayRef<::llvm::StringRef> symbols, int64_t factor);
   }];
 }
 
 def Cmd_ProgramKindAttr : EnumAttr<Cmd_Dialect, Cmd_ProgramKind, "program_kind">;
+
+def Cmd_CollectiveAttr : EnumAttr<Cmd_Dialect, Cmd_Collective, "collective">;
 
 def Cmd_InputAttr : EnumAttr<Cmd_Dialect, Cmd_Input, "input">;
 
@@ -108,7 +110,7 @@ def Cmd_ProgramOp : Cmd_Op<"program", [Symbol, IsolatedFromAbove, SingleBlock, N
 def Cmd_BufferOp : Cmd_Op<"buffer", [HasParent<"ProgramOp">]> {
   let summary = "Local memory of a program";
   let description = [{
-    `lifetime [first, last]` are numbers of the program's commands (launch, call, copy) in order: the first write and the last use.
+    `lifetime [first, last]` are numbers of the program's commands (launch, call, copy, collective) in order: the first write and the last use.
 
     ```mlir
     %t = cmd.buffer <T * 1024> lifetime [0, 1] : !cmd.buffer<f32>
@@ -185,6 +187,21 @@ def Cmd_CopyOp : Cmd_Op<"copy", [HasParent<"ProgramOp">, TypesMatchWith<"target 
   }];
   let arguments = (ins Cmd_BufferType:$source, Cmd_BufferType:$target, Cmd_ExprAttr:$bytes);
   let assemblyFormat = "$source `to` $target `bytes` $bytes attr-dict `:` type($source)";
+}
+
+def Cmd_CollectiveOp : Cmd_Op<"collective", [HasParent<"ProgramOp">]> {
+  let summary = "Moves rows between ranks; every rank runs the same collectives in the same order";
+  let description = [{
+    `dispatch`(x, tokens, offsets, xr, tokens_r, offsets_r) and `combine`(e_r, e) are moe.dispatch_ranks and moe.combine_ranks over buffers. A combine
+    belongs to the dispatch before it; no other collective stands between. `row_bytes` is the size of a row of x or e.
+
+    ```mlir
+    cmd.collective combine(%er, %e) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+    ```
+  }];
+  let arguments = (ins Cmd_CollectiveAttr:$collective, Variadic<Cmd_BufferType>:$args, I64Attr:$row_bytes);
+  let assemblyFormat = "$collective `(` $args `)` `row_bytes` $row_bytes attr-dict `:` type($args)";
+  let hasVerifier = 1;
 }
 
 #endif

@@ -274,7 +274,7 @@ LogicalResult LayerOp::verify() {
 
 LogicalResult ProgramOp::verify() {
   if (!(*this)->getAttrOfType<ProgramKindAttr>(kKindAttr))
-    return emitOpError() << "needs the attribute " << kKindAttr << " = #lm<program_kind step|sample|score>";
+    return emitOpError() << "needs the attribute " << kKindAttr << " = #lm<program_kind step|sample|score|step_dist>";
   return verifyReturn(*this);
 }
 

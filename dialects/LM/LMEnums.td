@@ -48,7 +48,8 @@ def LM_Domain : I32EnumAttr<"Domain", "Which live count the leading dimension of
 }
 
 def LM_ProgramKind : I32EnumAttr<"ProgramKind", "What a program computes (same order as schema ProgramKind)", [
-  I32EnumAttrCase<"Step", 0, "step">, I32EnumAttrCase<"Sample", 2, "sample">, I32EnumAttrCase<"Score", 3, "score">]> {
+  I32EnumAttrCase<"Step", 0, "step">, I32EnumAttrCase<"Sample", 2, "sample">, I32EnumAttrCase<"Score", 3, "score">,
+  I32EnumAttrCase<"StepDist", 4, "step_dist">]> {
   let cppNamespace = "::moray::lm";
   let genSpecializedAttr = 0;
 }

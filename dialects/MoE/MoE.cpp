@@ -14,12 +14,18 @@ using moray::lm::widthOf;
 
 #include "dialects/MoE/MoEDialect.cpp.inc"
 #include "dialects/MoE/MoEEnums.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/MoE/MoETypes.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "dialects/MoE/MoEAttrs.cpp.inc"
 #define GET_OP_CLASSES
 #include "dialects/MoE/MoEOps.cpp.inc"
 
 void MoEDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/MoE/MoETypes.cpp.inc"
+      >();
   addAttributes<
 #define GET_ATTRDEF_LIST
 #include "dialects/MoE/MoEAttrs.cpp.inc"
@@ -122,4 +128,32 @@ LogicalResult CombineOp::verify() {
       failed(verifyActivation(*this, getRanks(), "ranks")))
     return failure();
   return verifyActivation(*this, getGates(), "gates", widthOf(getRanks()));
+}
+
+/// Both ops of an exchange stand in one block, the combine after the dispatch and before the next dispatch.
+LogicalResult DispatchRanksOp::verify() {
+  if (failed(verifyActivation(*this, getSource(), "source")) ||
+      failed(lm::verifyVector(*this, getTokens(), "tokens")) ||
+      failed(lm::verifyVector(*this, getReceivedTokens(), "received tokens")))
+    return failure();
+  if (getReceived().getType() != getSource().getType() || getReceivedOffsets().getType() != getOffsets().getType())
+    return emitOpError() << "receives " << getReceived().getType() << " and " << getReceivedOffsets().getType()
+                         << ", expected the types that are sent";
+  if (shapeOf(getOffsets()).size() != 1 || shapeOf(getOffsets())[0] < 2)
+    return emitOpError() << "offsets are " << getOffsets().getType() << ", expected tensor<(experts + 1)xi32>";
+  if (!getExchange().hasOneUse() || !isa<CombineRanksOp>(*getExchange().user_begin()))
+    return emitOpError("begins an exchange that is not ended by one moe.combine_ranks");
+  return success();
+}
+
+LogicalResult CombineRanksOp::verify() {
+  if (failed(verifyActivation(*this, getSource(), "source")))
+    return failure();
+  auto dispatch = getExchange().getDefiningOp<DispatchRanksOp>();
+  if (!dispatch || dispatch->getBlock() != (*this)->getBlock())
+    return emitOpError("ends an exchange that no moe.dispatch_ranks of its block began");
+  for (Operation *op = dispatch->getNextNode(); op && op != *this; op = op->getNextNode())
+    if (isa<DispatchRanksOp, CombineRanksOp>(op))
+      return op->emitOpError("stands inside another exchange");
+  return success();
 }

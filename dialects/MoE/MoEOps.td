@@ -14,9 +14,10 @@ def MoE_Dialect : Dialect {
   let summary = "Mixture of experts";
   let description = [{
     E experts, K chosen per row. `moe.experts` is the textbook op; `dispatch`, `grouped_linear` and `combine` are its grouped form over slots:
-    the live rows x K (row, expert) pairs sorted by expert, then by row.
+    the live rows x K (row, expert) pairs sorted by expert, then by row. `dispatch_ranks` and `combine_ranks` move slots between ranks.
   }];
   let dependentDialects = ["::moray::lm::LMDialect"];
+  let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
 }
 
@@ -34,6 +35,14 @@ def MoE_RouterAttr : AttrDef<MoE_Dialect, "Router"> {
   }];
   let genVerifyDecl = 1;
 }
+
+def MoE_ExchangeType : TypeDef<MoE_Dialect, "Exchange"> {
+  let mnemonic = "exchange";
+  let summary = "An exchange of rows between ranks that has begun: where every received slot came from";
+}
+
+/// What the order of collectives is about; keeps them from being erased, merged or moved past each other.
+def MoE_Communicator : Resource<"::moray::moe::Communicator">;
 
 class MoE_Op<string mnemonic, list<Trait> traits = []> : Op<MoE_Dialect, mnemonic, traits>;
 
@@ -125,6 +134,46 @@ def MoE_CombineOp : MoE_Op<"combine", [Pure]> {
   let arguments = (ins LM_Act:$source, LM_I32:$ranks, LM_F32:$gates);
   let results = (outs LM_F32:$result);
   let assemblyFormat = "$source `,` $ranks `,` $gates attr-dict `:` type($source) `,` type($ranks) `,` type($gates) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def MoE_DispatchRanksOp : MoE_Op<"dispatch_ranks", [MemoryEffects<[MemRead<MoE_Communicator>, MemWrite<MoE_Communicator>]>]> {
+  let summary = "Sends the rows of the slots to the ranks of their experts";
+  let description = [{
+    Every rank holds some of the experts and rows of its own. Slots are those of moe.dispatch: tokens (row of each slot) and offsets (first slot of each
+    expert). Results: the rows received (a row is sent once to each rank that needs it), the row of each received slot, and the first received slot of each
+    expert; experts of other ranks have none. Received slots are in the order (expert, source rank, row). All ranks execute the same sequence of
+    dispatches and combines, ranks without rows too. The exchange is ended by one moe.combine_ranks, before the next one begins.
+
+    With one rank this is the identity.
+
+    ```mlir
+    %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off
+        : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+    ```
+  }];
+  let arguments = (ins LM_Act:$source, LM_I32:$tokens, LM_I32:$offsets);
+  let results = (outs LM_Act:$received, LM_I32:$received_tokens, LM_I32:$received_offsets, MoE_ExchangeType:$exchange);
+  let assemblyFormat = [{
+    $source `,` $tokens `,` $offsets attr-dict `:` type($source) `,` type($tokens) `,` type($offsets) `->` type($received) `,` type($received_tokens) `,`
+    type($received_offsets) `,` type($exchange)
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_CombineRanksOp : MoE_Op<"combine_ranks",
+    [MemoryEffects<[MemRead<MoE_Communicator>, MemWrite<MoE_Communicator>]>, AllTypesMatch<["source", "result"]>]> {
+  let summary = "Returns the result of every received slot to its rank, in the order of that rank's slots";
+  let description = [{
+    Row i of the result belongs to slot i before the dispatch; no value changes (spec parallel.md 3, `exact`). Ends the exchange.
+
+    ```mlir
+    %e = moe.combine_ranks %er, %exchange : tensor<?x256xbf16>, !moe.exchange
+    ```
+  }];
+  let arguments = (ins LM_Act:$source, MoE_ExchangeType:$exchange);
+  let results = (outs LM_Act:$result);
+  let assemblyFormat = "$source `,` $exchange attr-dict `:` type($source) `,` type($exchange)";
   let hasVerifier = 1;
 }
 

@@ -15,7 +15,8 @@ using lm::Domain;
 using lm::KernelClass;
 
 bool moray::staysOutsideKernels(Operation *op) {
-  return isa<lm::WeightOfOp, mla::LayerCacheOp, lm::CallOp, lm::ReturnOp, lm::KernelOp>(op);
+  return isa<lm::WeightOfOp, mla::LayerCacheOp, lm::CallOp, lm::ReturnOp, lm::KernelOp, moe::DispatchRanksOp,
+             moe::CombineRanksOp>(op);
 }
 
 std::optional<KernelClass> moray::kernelClassOf(Operation *op) {
@@ -50,7 +51,7 @@ static RowDomain domainOfArgument(BlockArgument argument) {
   if (!program)
     return {};
   auto kind = program->getAttrOfType<lm::ProgramKindAttr>(lm::kKindAttr);
-  if (kind && kind.getValue() != lm::ProgramKind::Step)
+  if (kind && kind.getValue() != lm::ProgramKind::Step && kind.getValue() != lm::ProgramKind::StepDist)
     return {Domain::Outs};
   bool picksRows = llvm::any_of(argument.getUses(), [](OpOperand &use) {
     auto gather = dyn_cast<lm::GatherRowsOp>(use.getOwner());

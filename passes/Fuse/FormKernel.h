@@ -16,7 +16,8 @@ struct RowDomain {
   bool operator==(const RowDomain &other) const { return domain == other.domain && slotsPerRow == other.slotsPerRow; }
 };
 
-/// lm.weight_of, mla.layer_cache_of, lm.call, lm.return and lm.kernel: ops that never are inside a kernel.
+/// lm.weight_of, mla.layer_cache_of, lm.call, lm.return, lm.kernel and movement between ranks: ops that never are
+/// inside a kernel.
 bool staysOutsideKernels(mlir::Operation *op);
 /// Class of the kernel that computes `op`; nothing for ops that have none.
 std::optional<lm::KernelClass> kernelClassOf(mlir::Operation *op);

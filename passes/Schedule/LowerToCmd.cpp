@@ -23,21 +23,25 @@ cmd::BufferType bufferOf(Type type) {
   return cmd::BufferType::get(type.getContext(), cast<RankedTensorType>(type).getElementType());
 }
 
-/// Bytes of a result as an expression: the leading dynamic dimension follows `symbol`, `perRow` times.
-cmd::ExprAttr bytesOf(RankedTensorType type, StringRef symbol, int64_t perRow) {
+/// What the leading dimension of rows of this rank, of rows received from all ranks, and of outputs follows.
+constexpr StringRef kOwnRows[] = {"T"}, kReceivedRows[] = {"R", "T"}, kOuts[] = {"N"};
+
+/// Bytes of a result as an expression: the leading dynamic dimension follows `symbols`, `perRow` times.
+cmd::ExprAttr bytesOf(RankedTensorType type, ArrayRef<StringRef> symbols, int64_t perRow) {
   int64_t bytes = type.getElementTypeBitWidth() / 8;
   for (int64_t dim : type.getShape())
     bytes *= ShapedType::isDynamic(dim) ? perRow : dim;
-  return cmd::ExprAttr::product(type.getContext(), type.hasStaticShape() ? "" : symbol, bytes);
+  return cmd::ExprAttr::product(type.getContext(), type.hasStaticShape() ? ArrayRef<StringRef>() : symbols, bytes);
 }
 
-/// Size of result `index` of a kernel.
-cmd::ExprAttr resultBytes(cmd::KernelOp kernel, unsigned index) {
+/// Size of result `index` of a kernel; `received`: its slots come from all ranks.
+cmd::ExprAttr resultBytes(cmd::KernelOp kernel, unsigned index, bool received) {
   Value yielded = kernel.getBody().front().getTerminator()->getOperand(index);
   auto type = cast<RankedTensorType>(yielded.getType());
   if (auto dispatch = yielded.getDefiningOp<moe::DispatchOp>(); dispatch && yielded == dispatch.getTokens())
-    return bytesOf(type, "T", lm::widthOf(dispatch.getIds()));
-  return bytesOf(type, kernel.getDomain() == lm::Domain::Outs ? "N" : "T", kernel.getSlotsPerRow().value_or(1));
+    return bytesOf(type, kOwnRows, lm::widthOf(dispatch.getIds()));
+  ArrayRef<StringRef> symbols = kernel.getDomain() == lm::Domain::Outs ? kOuts : kOwnRows;
+  return bytesOf(type, received ? ArrayRef<StringRef>(kReceivedRows) : symbols, kernel.getSlotsPerRow().value_or(1));
 }
 
 /// The block argument whose memory result `index` of a kernel is written into, or none.
@@ -108,7 +112,10 @@ public:
         lowerInvoke(invoke);
       else if (auto call = dyn_cast<lm::CallOp>(op))
         lowerCall(call);
-      else if (auto done = dyn_cast<lm::ReturnOp>(op))
+      else if (isa<moe::DispatchRanksOp, moe::CombineRanksOp>(op)) {
+        if (failed(lowerCollective(&op)))
+          return failure();
+      } else if (auto done = dyn_cast<lm::ReturnOp>(op))
         copyResults(done);
       else
         return op.emitError(
@@ -139,6 +146,10 @@ private:
     SmallVector<Value> args;
     for (Value operand : invoke.getInputs())
       appendOperand(operand, args);
+    bool fromRanks = kernel.getDomain() == lm::Domain::Slots &&
+                     llvm::any_of(invoke.getInputs(), [&](Value operand) { return received.contains(operand); });
+    if (fromRanks)
+      received.insert(invoke->result_begin(), invoke->result_end());
     for (OpResult result : invoke->getResults()) {
       Value &buffer = buffers[result];
       if (std::optional<unsigned> shared = inPlaceOperand(kernel, result.getResultNumber()))
@@ -147,10 +158,49 @@ private:
         buffer = target;
       else
         buffer = cmd::BufferOp::create(builder, invoke.getLoc(), bufferOf(result.getType()),
-                                       resultBytes(kernel, result.getResultNumber()), IntegerAttr(), IntegerAttr());
+                                       resultBytes(kernel, result.getResultNumber(), fromRanks), IntegerAttr(),
+                                       IntegerAttr());
       args.push_back(buffer);
     }
     cmd::LaunchOp::create(builder, invoke.getLoc(), invoke.getKernelAttr(), args);
+  }
+
+  /// Slots per row of the kernels that read what `dispatch` receives.
+  FailureOr<int64_t> slotsPerRow(moe::DispatchRanksOp dispatch) {
+    for (Operation *user : dispatch.getReceivedOffsets().getUsers())
+      if (auto invoke = dyn_cast<cmd::InvokeOp>(user))
+        if (auto slots = kernels.lookup<cmd::KernelOp>(invoke.getKernel()).getSlotsPerRow())
+          return *slots;
+    return dispatch.emitError("E3307: receives slots that no kernel over slots reads");
+  }
+
+  LogicalResult lowerCollective(Operation *op) {
+    auto dispatch = dyn_cast<moe::DispatchRanksOp>(op);
+    auto combine = dyn_cast<moe::CombineRanksOp>(op);
+    FailureOr<int64_t> slots =
+        slotsPerRow(dispatch ? dispatch : combine.getExchange().getDefiningOp<moe::DispatchRanksOp>());
+    if (failed(slots))
+      return failure();
+    SmallVector<Value> args;
+    for (Value operand : op->getOperands())
+      if (isa<RankedTensorType>(operand.getType()))
+        args.push_back(buffers.lookup(operand));
+    for (OpResult result : op->getResults()) {
+      auto type = dyn_cast<RankedTensorType>(result.getType());
+      if (!type)
+        continue;
+      bool rows = dispatch && result == dispatch.getReceived();
+      cmd::ExprAttr bytes = bytesOf(type, dispatch ? ArrayRef<StringRef>(kReceivedRows) : kOwnRows, rows ? 1 : *slots);
+      buffers[result] =
+          cmd::BufferOp::create(builder, op->getLoc(), bufferOf(type), bytes, IntegerAttr(), IntegerAttr());
+      args.push_back(buffers[result]);
+    }
+    if (dispatch)
+      received.insert(op->result_begin(), op->result_end());
+    auto sent = cast<RankedTensorType>(op->getOperand(0).getType());
+    cmd::CollectiveOp::create(builder, op->getLoc(), dispatch ? cmd::Collective::Dispatch : cmd::Collective::Combine,
+                              args, sent.getDimSize(1) * sent.getElementTypeBitWidth() / 8);
+    return success();
   }
 
   /// The callee works in place on its leading arguments; a value that is still read later is copied first.
@@ -171,7 +221,7 @@ private:
   }
 
   Value copyOf(Value buffer, Value tensor) {
-    cmd::ExprAttr bytes = bytesOf(cast<RankedTensorType>(tensor.getType()), "T", 1);
+    cmd::ExprAttr bytes = bytesOf(cast<RankedTensorType>(tensor.getType()), kOwnRows, 1);
     auto copy = cmd::BufferOp::create(builder, tensor.getLoc(), cast<cmd::BufferType>(buffer.getType()), bytes,
                                       IntegerAttr(), IntegerAttr());
     cmd::CopyOp::create(builder, tensor.getLoc(), buffer, copy, bytes);
@@ -185,7 +235,7 @@ private:
       Value buffer = buffers.lookup(returned);
       if (buffer != target)
         cmd::CopyOp::create(builder, done.getLoc(), buffer, target,
-                            bytesOf(cast<RankedTensorType>(returned.getType()), layer ? "T" : "N", 1));
+                            bytesOf(cast<RankedTensorType>(returned.getType()), layer ? kOwnRows : kOuts, 1));
     }
   }
 
@@ -195,6 +245,7 @@ private:
   OpBuilder builder;
   DenseMap<Value, Value> buffers; // tensor -> buffer
   DenseMap<Value, Value> targets; // returned tensor -> memory it should be computed into
+  DenseSet<Value> received;       // rows and slots that came from all ranks
   Value inputs[12];
 };
 
@@ -232,6 +283,7 @@ private:
       lowering.bindLayerResults();
       break;
     case cmd::ProgramKind::Step:
+    case cmd::ProgramKind::StepDist:
       if (failed(lowering.bindInputs({cmd::Input::Tokens, cmd::Input::OutRows}, cmd::Input::Logits)))
         return failure();
       break;

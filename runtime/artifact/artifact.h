@@ -15,6 +15,9 @@ constexpr uint32_t kMaxOperands = 512;
 constexpr uint64_t kMaxLaunches = 1u << 20; // of one run of a program, calls expanded
 constexpr uint64_t kMaxGrid = 0x7FFFFFFF;   // blocks of a launch
 
+// Arguments of collectives (artifact.fbs).
+constexpr size_t kDispatchArgs = 6, kCombineArgs = 2;
+
 class Artifact {
 public:
   // Maps `path` and checks preamble, hashes of metadata and code, the FlatBuffer and its meaning. Weights are not read.

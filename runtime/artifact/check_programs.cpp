@@ -9,6 +9,7 @@ using namespace schema;
 static constexpr size_t kMaxPrograms = 4096;
 static constexpr size_t kMaxCommands = 1u << 16;
 static constexpr size_t kMaxBuffers = 1u << 16;
+static constexpr uint64_t kMaxRowBytes = INT32_MAX;
 
 Status Checker::checkPrograms() const {
   size_t ofKind[static_cast<size_t>(ProgramKind::MAX) + 1] = {};
@@ -27,13 +28,16 @@ Status Checker::checkPrograms() const {
     MORAY_TRY(checkBuffers(program, i));
     for (uint32_t position = 0; position < sizeOf(program.commands()); ++position)
       MORAY_TRY(checkCommand(program, i, position));
+    MORAY_TRY(checkCollectiveOrder(program, i));
   }
   auto number = [&](ProgramKind kind) { return ofKind[static_cast<size_t>(kind)]; };
-  if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1)
+  if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1 ||
+      number(ProgramKind::StepDist) > 1)
     return fail(kE4013,
-                "there are %zu step, %zu sample and %zu score programs, expected one step and at most one of the "
-                "others; compile the model again",
-                number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score));
+                "there are %zu step, %zu sample, %zu score and %zu distributed step programs, expected one step and at "
+                "most one of the others; compile the model again",
+                number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score),
+                number(ProgramKind::StepDist));
   return checkLaunchCount();
 }
 
@@ -90,12 +94,74 @@ Status Checker::checkCommand(const Program &program, size_t index, uint32_t posi
                   "no weight; compile the model again",
                   index, position, args);
     MORAY_TRY(checkExpression(command.bytes(), "copy", position));
+  } else if (command.kind() == CommandKind::Collective) {
+    MORAY_TRY(checkCollective(program, index, position));
   } else {
     return fail(kE4015, "program %zu, command %u has the unknown kind %u; install a newer runtime", index, position,
                 static_cast<unsigned>(command.kind()));
   }
   for (uint32_t a = 0; a < args; ++a)
     MORAY_TRY(checkArg(program, index, position, *command.args()->Get(a)));
+  return {};
+}
+
+// Data movement between ranks: what is moved lies in memory of the step.
+Status Checker::checkCollective(const Program &program, size_t index, uint32_t position) const {
+  const Command &command = *program.commands()->Get(position);
+  const size_t args = sizeOf(command.args());
+  if (command.target() > static_cast<uint32_t>(CollectiveKind::MAX))
+    return fail(kE4015, "program %zu, command %u is a collective of the unknown kind %u; install a newer runtime",
+                index, position, command.target());
+  const bool dispatch = command.target() == static_cast<uint32_t>(CollectiveKind::Dispatch);
+  const size_t expected = dispatch ? kDispatchArgs : kCombineArgs;
+  if (args != expected || command.row_bytes() < 1 || command.row_bytes() > kMaxRowBytes || root.model()->experts() < 1)
+    return fail(kE4015,
+                "program %zu, command %u is a %s with %zu arguments and rows of %llu bytes in a model of %u experts, "
+                "expected %zu, 1 to %llu and at least 1; compile the model again",
+                index, position, dispatch ? "dispatch" : "combine", args,
+                static_cast<unsigned long long>(command.row_bytes()), root.model()->experts(), expected,
+                static_cast<unsigned long long>(kMaxRowBytes));
+  for (uint32_t a = 0; a < args; ++a)
+    if (const ArgKind kind = command.args()->Get(a)->kind(); kind != ArgKind::Buffer && kind != ArgKind::Param)
+      return fail(kE4016,
+                  "program %zu, command %u gives a collective an argument of kind %u, expected buffers or parameters; "
+                  "compile the model again",
+                  index, position, static_cast<unsigned>(kind));
+  return {};
+}
+
+bool Checker::hasCollectives(const Program &program) const {
+  for (uint32_t c = 0; c < sizeOf(program.commands()); ++c)
+    if (program.commands()->Get(c)->kind() == CommandKind::Collective)
+      return true;
+  return false;
+}
+
+// Dispatch, combine, dispatch, combine ... in every program; only a distributed step and the layers that it calls have
+// them.
+Status Checker::checkCollectiveOrder(const Program &program, size_t index) const {
+  bool open = false;
+  for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
+    const Command &command = *program.commands()->Get(c);
+    const bool calls =
+        command.kind() == CommandKind::Call && hasCollectives(*target->programs()->Get(command.target()));
+    if (command.kind() != CommandKind::Collective && !calls)
+      continue;
+    if (program.kind() != ProgramKind::StepDist && (calls || program.kind() != ProgramKind::Layer))
+      return fail(kE4013,
+                  "program %zu, command %u moves rows between ranks, which only a distributed step does; compile the "
+                  "model again",
+                  index, c);
+    const bool combine = !calls && command.target() == static_cast<uint32_t>(CollectiveKind::Combine);
+    if (combine != open)
+      return fail(kE4013,
+                  "program %zu, command %u: a combine follows each dispatch, and nothing else that moves rows lies "
+                  "between them; compile the model again",
+                  index, c);
+    open = !calls && !combine;
+  }
+  if (open)
+    return fail(kE4013, "program %zu ends before the last dispatch is combined; compile the model again", index);
   return {};
 }
 

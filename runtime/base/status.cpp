@@ -16,7 +16,7 @@ char oomMessage[] = "error[E5001]: out of memory while reporting an error";
 moray_status oomStatus = {moray::rt::kE5001, oomMessage};
 
 // Exit codes of the tools: 2 usage, 4 artifact incompatible, 5 integrity, 6 resources, 7 request failed, 8 device
-// fault.
+// fault, 9 another rank.
 int exitCodeOf(int code) {
   switch (code) {
   case moray::rt::kE4001:
@@ -25,6 +25,10 @@ int exitCodeOf(int code) {
   case moray::rt::kE5008:
   case moray::rt::kE5009:
   case moray::rt::kE5014:
+  case moray::rt::kE5101:
+  case moray::rt::kE5102:
+  case moray::rt::kE5103:
+  case moray::rt::kE5112:
     return 2;
   case moray::rt::kE4002:
   case moray::rt::kE4003:
@@ -42,12 +46,23 @@ int exitCodeOf(int code) {
   case moray::rt::kE5015:
   case moray::rt::kE5016:
   case moray::rt::kE5017:
+  case moray::rt::kE5110:
     return 6;
   case moray::rt::kE5013:
   case moray::rt::kE5020:
   case moray::rt::kE5021:
   case moray::rt::kE5022:
     return 8;
+  case moray::rt::kE5104:
+  case moray::rt::kE5105:
+  case moray::rt::kE5106:
+  case moray::rt::kE5107:
+  case moray::rt::kE5108:
+  case moray::rt::kE5109:
+  case moray::rt::kE5111:
+  case moray::rt::kE5113:
+  case moray::rt::kE5114:
+    return 9;
   default:
     return code < 5000 ? 5 : 7;
   }

@@ -55,6 +55,20 @@ enum Code : int {
   kE5020 = 5020, // the GPU failed and the context is lost
   kE5021 = 5021, // another error of the CUDA driver
   kE5022 = 5022, // the context was lost earlier
+  kE5101 = 5101, // ranks: variables of the launcher, rendezvous
+  kE5102 = 5102, // the rendezvous address cannot be used
+  kE5103 = 5103, // the rendezvous file is stale or unreadable
+  kE5104 = 5104, // a rank has not joined in time
+  kE5105 = 5105, // ranks differ: artifact, kernel interface, plan
+  kE5106 = 5106, // a rank was lost
+  kE5107 = 5107, // a rank stalled
+  kE5108 = 5108, // ranks disagree on what comes next
+  kE5109 = 5109, // another rank failed
+  kE5110 = 5110, // the communicator library cannot be loaded
+  kE5111 = 5111, // an error of MPI
+  kE5112 = 5112, // placement of experts
+  kE5113 = 5113, // malformed bytes from a peer
+  kE5114 = 5114, // the group failed earlier
 };
 
 // Owns an optional moray_status; empty means success.

@@ -1,8 +1,10 @@
 // The C API of engines and sequences.
 #include "runtime/artifact/checker.h"
 #include "runtime/capi/handles.h"
+#include "runtime/comm/group.h"
 #include "runtime/device/devices.h"
 #include <algorithm>
+#include <cstring>
 
 using namespace moray::rt;
 
@@ -86,6 +88,41 @@ moray_status *moray_engine_query_bucket(const moray_engine *engine, size_t bucke
     return status.release();
   *info = engine->engine->execution().bucket(bucket);
   return nullptr;
+}
+
+// ---- group ----
+
+void moray_group_options_init(moray_group_options *options) {
+  initOptions(options);
+  options->deadline_ms = comm::kDefaultDeadlineMs;
+}
+
+static Status createGroup(const moray_group_options *given, moray_group **result) {
+  MORAY_TRY(needPointer(result, "group"));
+  moray_group_options options;
+  MORAY_TRY(readOptions(given, moray_group_options_init, "moray_group_options", options));
+  auto group = std::make_unique<moray_group>();
+  MORAY_TRY(comm::findGroup(options, *group));
+  *result = group.release();
+  return {};
+}
+
+moray_status *moray_group_create(const moray_group_options *options, moray_group **group) {
+  return createGroup(options, group).release();
+}
+
+void moray_group_destroy(moray_group *group) { delete group; }
+
+void moray_group_query_info(const moray_group *group, moray_group_info *info) {
+  info->rank = group->found.rank;
+  info->ranks = group->found.ranks;
+  info->launcher = {group->found.launcher, strlen(group->found.launcher)};
+}
+
+moray_status *moray_group_serve(moray_engine *engine) {
+  if (Status status = needPointer(engine, "engine"); !status.ok())
+    return status.release();
+  return engine->engine->serve().release();
 }
 
 // ---- sequences ----

@@ -251,7 +251,7 @@ moray_status *moray_model_query_program(const moray_model *model, size_t targetI
     return status.release();
   if (Status status = checkIndex(index, sizeOf(target->programs()), "program"); !status.ok())
     return status.release();
-  static const char *const kinds[] = {"step", "layer", "sample", "score"};
+  static const char *const kinds[] = {"step", "layer", "sample", "score", "step-dist"};
   const schema::Program &program = *target->programs()->Get(static_cast<uint32_t>(index));
   uint64_t launches = 0, operands = 0;
   countLaunches(*target, program, launches, operands);

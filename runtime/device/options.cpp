@@ -1,5 +1,6 @@
 // Resolves the defaults of engine options and checks them against the model.
 #include "runtime/device/options.h"
+#include "runtime/comm/group.h"
 #include "runtime/device/cpu/thread_pool.h"
 #include <algorithm>
 #include <cstdlib>
@@ -68,6 +69,16 @@ Status resolveOptions(const Artifact &artifact, const moray_engine_options &opti
   setup.prefillChunk = options.prefill_chunk ? options.prefill_chunk : static_cast<uint32_t>(capacities.rows);
   setup.cpuLevel = options.cpu_level;
   MORAY_TRY(resolveDevice(options, setup.device));
+  setup.group = options.group;
+  if (options.group) {
+    capacities.ranks = options.group->found.ranks;
+    capacities.distributed = capacities.ranks > 1 || options.group->forceDist;
+  }
+  if (capacities.distributed && setup.device.cuda)
+    return fail(kE5008,
+                "distributed steps of %u ranks were asked for on a GPU, which this version runs on CPUs only; "
+                "use --device=cpu, or one rank without force_dist",
+                capacities.ranks);
   return resolveContext(artifact, options, setup);
 }
 

@@ -16,6 +16,7 @@ struct EngineSetup {
   uint32_t context, prefillChunk;
   const char *cpuLevel;
   DeviceChoice device;
+  const moray_group *group; // null: one process
 };
 
 // 5002 for a struct of another size, 5008 for values out of range.

@@ -22,7 +22,8 @@ Status Engine::create(const Artifact &artifact, const moray_engine_options &opti
                 "weights to measure speed");
   auto made = std::make_unique<Engine>(artifact);
   MORAY_TRY(resolveOptions(artifact, options, made->setup));
-  MORAY_TRY(createExecutor(artifact, made->setup, options, made->executor));
+  MORAY_TRY(made->joinGroup());
+  MORAY_TRY(made->connectGroup(createExecutor(artifact, made->setup, options, made->executor)));
   const Capacities &capacities = made->setup.capacities;
   made->pages.reset(static_cast<uint32_t>(capacities.cachePages));
   made->batcher.reset(capacities, made->setup.prefillChunk, artifact.model().cache_page());
@@ -35,12 +36,35 @@ Status Engine::create(const Artifact &artifact, const moray_engine_options &opti
 // ---- sequences ----
 
 Status Engine::add(Span<const int32_t> prompt, const moray_sequence_options &options, moray_sequence *&sequence) {
+  if (reports())
+    return fail(kE5002, "sequences are added on rank 0 of a group, this is rank %u; call moray_group_serve",
+                link->rank());
+  std::unique_ptr<moray_sequence> made;
+  MORAY_TRY(makeSequence(prompt, options, {options.logits != nullptr, options.log_probs != nullptr}, made));
+  sequence = made.get();
+  sequence->number = added++;
+  sequence->home = link ? static_cast<uint32_t>(sequence->number % link->ranks()) : 0;
+  if (sequence->home == 0) {
+    waiting.push_back(sequence);
+  } else {
+    link->outbox(sequence->home).add(*sequence);
+    sequence->startedNs = sequence->addedNs;
+    away.push_back(sequence);
+  }
+  sequences.push_back(std::move(made));
+  return {};
+}
+
+Status Engine::makeSequence(Span<const int32_t> prompt, const moray_sequence_options &options, Kept kept,
+                            std::unique_ptr<moray_sequence> &result) {
   MORAY_TRY(checkPrompt(prompt, options));
   auto made = std::make_unique<moray_sequence>();
   const uint64_t context = setup.context;
   const uint64_t page = artifact.model().cache_page();
   made->engine = this;
   made->options = options;
+  made->keepsLogits = kept.logits;
+  made->keepsLogProbs = kept.logProbs;
   made->promptTokens = prompt.size();
   made->tokenLimit =
       options.prompt_only ? prompt.size() : std::min<uint64_t>(context, uint64_t{prompt.size()} + options.max_tokens);
@@ -52,9 +76,7 @@ Status Engine::add(Span<const int32_t> prompt, const moray_sequence_options &opt
   made->tokens.assign(prompt.begin(), prompt.end());
   made->pages.reserve(made->pagesNeeded);
   made->addedNs = nowNs();
-  sequence = made.get();
-  waiting.push_back(made.get());
-  sequences.push_back(std::move(made));
+  result = std::move(made);
   return {};
 }
 
@@ -107,6 +129,10 @@ void Engine::cancel(moray_sequence &sequence, moray_finish reason) {
   finishSequence(sequence, reason);
   dropFinished();
   waiting.erase(std::remove(waiting.begin(), waiting.end(), &sequence), waiting.end());
+  if (sequence.home != 0) {
+    link->outbox(sequence.home).cancel(sequence.number);
+    away.erase(std::remove(away.begin(), away.end(), &sequence), away.end());
+  }
 }
 
 void Engine::release(moray_sequence *sequence) {
@@ -136,17 +162,25 @@ Status Engine::step(moray_step_info &info) {
   const uint64_t start = nowNs();
   const uint64_t inside = executor->counters().stepNs + executor->counters().sampleNs;
   info = {};
+  if (reports())
+    return fail(kE5002, "rank 0 of a group steps, this is rank %u; call moray_group_serve", link->rank());
   admit();
   Status status;
-  if (batcher.build({running.data(), running.size()})) {
+  const bool work = batcher.build({running.data(), running.size()});
+  if (link && link->ranks() > 1) {
+    bool ended = false;
+    status = stepTogether(work, info, ended);
+  } else if (work) {
     const int32_t (&live)[4] = batcher.live();
     info.rows = static_cast<uint32_t>(live[MORAY_LIVE_ROWS]);
     info.decode_rows = static_cast<uint32_t>(live[MORAY_LIVE_DECODE_ROWS]);
     info.seqs = static_cast<uint32_t>(live[MORAY_LIVE_SEQS]);
     info.outs = static_cast<uint32_t>(live[MORAY_LIVE_OUTS]);
+    if (link)
+      link->beginStep();
     status = compute();
   }
-  info.running = static_cast<uint32_t>(running.size());
+  info.running = static_cast<uint32_t>(running.size() + away.size());
   info.waiting = static_cast<uint32_t>(waiting.size());
   info.ns = nowNs() - start;
   statistics.host_ns += info.ns - (executor->counters().stepNs + executor->counters().sampleNs - inside);
@@ -184,25 +218,43 @@ Status Engine::deliver() {
   ++statistics.steps;
   statistics.decode_rows += static_cast<uint64_t>(live[MORAY_LIVE_DECODE_ROWS]);
   statistics.prompt_rows += static_cast<uint64_t>(live[MORAY_LIVE_ROWS] - live[MORAY_LIVE_DECODE_ROWS]);
-  for (const BatchEntry &entry : batcher.sequences())
-    entry.sequence->computed += entry.rows;
   for (size_t i = 0; i < batcher.outs().size(); ++i) {
     const OutRow &out = batcher.outs()[i];
-    if (out.logits)
-      memcpy(out.sequence->options.logits + out.position * vocab, logits + i * vocab, vocab * sizeof(float));
-    if (out.score)
-      out.sequence->options.log_probs[out.position] = logProbs[i];
+    deliverRow(out, sampled[i], logProbs[i], logits + i * vocab);
     if (out.sample)
       MORAY_TRY(deliverToken(*out.sequence, sampled[i], time));
   }
   for (const BatchEntry &entry : batcher.sequences()) {
-    moray_sequence &sequence = *entry.sequence;
-    if (sequence.options.prompt_only && sequence.computed == sequence.promptTokens) {
-      sequence.firstTokenNs = sequence.lastTokenNs = time;
-      finishSequence(sequence, MORAY_FINISH_PROMPT);
-    }
+    advance(*entry.sequence, entry.rows, time);
+    if (reports())
+      link->outbox(0).progress(entry.sequence->number, entry.rows);
   }
   return {};
+}
+
+// Logits and log-probabilities go to the caller's memory, or to rank 0.
+void Engine::deliverRow(const OutRow &out, int32_t token, float logProb, const float *logits) {
+  const size_t vocab = artifact.model().vocab();
+  const moray_sequence &sequence = *out.sequence;
+  if (reports()) {
+    const uint32_t flags =
+        (out.sample ? kOutSample : 0u) | (out.score ? kOutScore : 0u) | (out.logits ? kOutLogits : 0u);
+    link->outbox(0).out(
+        {MessageKind::Out, flags, sequence.number, out.position, out.logits ? vocab : 0, token, logProb}, logits);
+    return;
+  }
+  if (out.logits)
+    memcpy(sequence.options.logits + out.position * vocab, logits, vocab * sizeof(float));
+  if (out.score)
+    sequence.options.log_probs[out.position] = logProb;
+}
+
+void Engine::advance(moray_sequence &sequence, uint64_t rows, uint64_t time) {
+  sequence.computed += rows;
+  if (sequence.options.prompt_only && sequence.computed == sequence.promptTokens) {
+    sequence.firstTokenNs = sequence.lastTokenNs = time;
+    finishSequence(sequence, MORAY_FINISH_PROMPT);
+  }
 }
 
 Status Engine::deliverToken(moray_sequence &sequence, int32_t token, uint64_t time) {

@@ -2,6 +2,7 @@
 #pragma once
 #include "runtime/device/options.h"
 #include "runtime/engine/batcher.h"
+#include "runtime/engine/group_link.h"
 #include "runtime/engine/page_pool.h"
 #include <memory>
 
@@ -9,7 +10,7 @@ namespace moray::rt {
 
 class Engine {
 public:
-  // The artifact must outlive the engine.
+  // The artifact and the group must outlive the engine. In a group: returns when all ranks are there.
   static Status create(const Artifact &artifact, const moray_engine_options &options, std::unique_ptr<Engine> &engine);
 
   // The sequence belongs to the engine until release.
@@ -20,6 +21,9 @@ public:
   Status step(moray_step_info &info);
   // Steps until the sequence is done.
   Status finish(moray_sequence &sequence);
+
+  // Ranks other than 0: steps until rank 0 ends the group.
+  Status serve();
 
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result);
 
@@ -32,17 +36,40 @@ public:
   uint64_t createNs = 0;
 
   explicit Engine(const Artifact &artifact) : artifact(artifact) {}
+  // Rank 0 ends the group.
+  ~Engine();
 
 private:
+  // What the caller wants back of a sequence.
+  struct Kept {
+    bool logits, logProbs;
+  };
+
+  Status makeSequence(Span<const int32_t> prompt, const moray_sequence_options &options, Kept kept,
+                      std::unique_ptr<moray_sequence> &made);
   Status checkPrompt(Span<const int32_t> prompt, const moray_sequence_options &options) const;
   Status checkLength(size_t prompt, const moray_sequence &sequence) const;
   void admit();
   Status compute();
   Status runPrograms();
   Status deliver();
+  void deliverRow(const OutRow &out, int32_t token, float logProb, const float *logits);
+  void advance(moray_sequence &sequence, uint64_t rows, uint64_t time);
   Status deliverToken(moray_sequence &sequence, int32_t token, uint64_t time);
   void finishSequence(moray_sequence &sequence, moray_finish reason);
   void dropFinished();
+
+  // engine_group.cpp
+  Status joinGroup();
+  Status connectGroup(Status status);
+  Status stepTogether(bool work, moray_step_info &info, bool &ended);
+  void failGroup(const Status &cause);
+  Status receive(Bytes bytes, uint32_t from);
+  Status receiveSequence(const Message &message, Inbox &inbox);
+  void receiveCancel(uint64_t number);
+  Status receiveResult(const Message &message, Inbox &inbox, uint32_t from);
+  // Whether results go to rank 0.
+  bool reports() const { return link && link->rank() != 0; }
 
   const Artifact &artifact;
   EngineSetup setup = {};
@@ -51,8 +78,14 @@ private:
   Batcher batcher;
   std::vector<moray_sequence *> running; // in order of admission
   std::vector<moray_sequence *> waiting; // in order of addition
+  std::vector<moray_sequence *> away;    // on rank 0: those that other ranks compute
   std::vector<std::unique_ptr<moray_sequence>> sequences;
   moray_statistics statistics = {};
+
+  std::unique_ptr<GroupLink> link; // null: one process
+  std::vector<uint8_t> received;   // from rank 0, handled after the step
+  uint64_t added = 0;              // sequences, since the start
+  bool groupFailed = false, groupEnded = false;
 };
 
 } // namespace moray::rt

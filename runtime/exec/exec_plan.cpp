@@ -51,7 +51,7 @@ Status ExecPlan::make(const Artifact &artifact, TargetCode code, const Capacitie
   MORAY_TRY(plan.bindSymbols(artifact));
   MORAY_TRY(plan.planKernels());
   MORAY_TRY(plan.planBuffers());
-  MORAY_TRY(plan.planEntries());
+  MORAY_TRY(plan.planEntries(artifact.text(plan.code.target->name())));
   plan.planInputs(artifact);
   MORAY_TRY(plan.planWeights(artifact));
   return plan.planTotals(artifact);
@@ -73,6 +73,7 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
       {SymbolId::Seqs, capacities.seqs, "sequences of a step"},
       {SymbolId::Outs, capacities.outs, "rows with logits of a step"},
       {SymbolId::PrefillRows, capacities.rows, "prompt rows of a step"},
+      {SymbolId::Ranks, capacities.ranks, "ranks"},
   };
   for (const auto &binding : bindings) {
     const auto index = static_cast<uint32_t>(binding.id);
@@ -125,7 +126,7 @@ Status ExecPlan::planBuffers() {
   return {};
 }
 
-Status ExecPlan::planEntries() {
+Status ExecPlan::planEntries(moray_string targetName) {
   std::vector<uint64_t> frames;
   for (std::vector<PlannedBuffer> &planned : buffers) {
     uint64_t bytes = 0;
@@ -135,11 +136,13 @@ Status ExecPlan::planEntries() {
   }
   for (uint32_t p = 0; p < sizeOf(code.target->programs()); ++p) {
     const schema::Program &program = *code.target->programs()->Get(p);
-    if (program.kind() == schema::ProgramKind::Layer)
+    const schema::ProgramKind other =
+        capacities.distributed ? schema::ProgramKind::Step : schema::ProgramKind::StepDist;
+    if (program.kind() == schema::ProgramKind::Layer || program.kind() == other)
       continue;
-    const Entry entry = program.kind() == schema::ProgramKind::Step     ? Entry::Step
-                        : program.kind() == schema::ProgramKind::Sample ? Entry::Sample
-                                                                        : Entry::Score;
+    const Entry entry = program.kind() == schema::ProgramKind::Sample  ? Entry::Sample
+                        : program.kind() == schema::ProgramKind::Score ? Entry::Score
+                                                                       : Entry::Step;
     EntryPlan &plan = entries[static_cast<size_t>(entry)];
     plan.program = p;
     plan.frameBytes = frames[p];
@@ -152,6 +155,11 @@ Status ExecPlan::planEntries() {
     countLaunches(*code.target, program, plan.launches, plan.operands);
     memory.activations = std::max(memory.activations, plan.frameBytes + callFrame);
   }
+  if (entries[static_cast<size_t>(Entry::Step)].program == kNoProgram)
+    return fail(kE5012,
+                "target '%.*s' has no distributed step: its model has no experts, or was compiled without; run it on "
+                "one rank",
+                static_cast<int>(targetName.size), targetName.data);
   return {};
 }
 

@@ -15,10 +15,13 @@ struct Capacities {
   uint64_t pages;      // P: width of a page table
   uint64_t cachePages; // C
   uint32_t threads;
+  uint32_t ranks = 1;       // R: processes that share the experts
+  bool distributed = false; // run the distributed step
 };
 
 constexpr size_t kInputCount = static_cast<size_t>(schema::InputId::MAX) + 1;
 constexpr uint64_t kNoProgram = ~uint64_t{0};
+constexpr uint32_t kCollectiveSlots = static_cast<uint32_t>(schema::CollectiveKind::MAX) + 1;
 
 // The programs that the engine runs; layer programs are expanded into them.
 enum class Entry { Step, Sample, Score };
@@ -39,11 +42,17 @@ struct TargetCode {
 };
 
 struct ExecPlan {
-  // Fills everything. Errors: 5008 beyond the bounds of the artifact, of a launch or of 64 bits. `memory.available` is
+  // Fills everything. Errors: 5008 beyond the bounds of the artifact, of a launch or of 64 bits; 5012 without a
+  // distributed step where one is needed. `memory.available` is
   // left to the device.
   static Status make(const Artifact &artifact, TargetCode code, const Capacities &capacities, ExecPlan &plan);
 
   bool onGpu() const { return code.target->device() == schema::DeviceKind::Cuda; }
+  // Slots of launches: kernels, the two collectives, copies.
+  uint32_t collectiveSlot(schema::CollectiveKind kind) const {
+    return static_cast<uint32_t>(code.variants.size()) + static_cast<uint32_t>(kind);
+  }
+  uint32_t firstCopySlot() const { return static_cast<uint32_t>(code.variants.size()) + kCollectiveSlots; }
   // Where tensor `number` of a weight lies in the weight memory.
   uint64_t weightOffset(const Artifact &artifact, uint32_t weight, uint32_t number) const;
 
@@ -71,7 +80,7 @@ private:
   Status bindSymbols(const Artifact &artifact);
   Status planKernels();
   Status planBuffers();
-  Status planEntries();
+  Status planEntries(moray_string targetName);
   void planInputs(const Artifact &artifact);
   Status planWeights(const Artifact &artifact);
   Status planTotals(const Artifact &artifact);

@@ -1,6 +1,7 @@
 // What the engine knows of a device: it runs steps. Binding, sizes of copies and kernel times are the same everywhere.
 #pragma once
 #include "runtime/base/span.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/exec/program.h"
 
 namespace moray::rt {
@@ -29,6 +30,9 @@ public:
   virtual void describe(moray_engine_info &info) const = 0;
   virtual bool compiledByDriver(size_t kernel) const = 0;
   virtual moray_bucket_info bucket(size_t index) const = 0;
+
+  // What a distributed step moves rows with; it outlives the executor.
+  void attach(comm::Communicator &between) { communicator = &between; }
 
   bool has(Entry entry) const { return plan.entries[static_cast<size_t>(entry)].program != kNoProgram; }
   // Host memory of an input or a result.
@@ -62,6 +66,9 @@ protected:
   Status memoryError(const char *advice) const; // 5001 with the table of needs
   moray_string kernelName(uint32_t slot) const;
   Status findProbe(const char *name, uint32_t &kernel) const; // 5009 where there is none
+  // Runs a collective at the current live counts. 5013 where index arrays exceed their buffers; what the communicator
+  // returns.
+  Status runCollective(const CollectiveCall &call);
 
   const Artifact &artifact;
   ExecPlan plan;
@@ -69,6 +76,7 @@ protected:
   Binding bound;
   std::vector<uint64_t> copyBytes; // by copy
   Counters counted = {};
+  comm::Communicator *communicator = nullptr;
 
 private:
   std::vector<Times> times;

@@ -29,6 +29,7 @@ private:
   Place resolve(const schema::Arg &arg, uint32_t index, Span<const Place> params, uint64_t layer) const;
   void addLaunch(uint32_t slot, Span<const Place> places, uint64_t layer, bool inLayer);
   Status addCopy(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer);
+  Status addCollective(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer);
 
   const Artifact &artifact;
   const ExecPlan &plan;
@@ -72,10 +73,35 @@ Status Binder::addCopy(const schema::Command &command, Span<const Place> places,
   if (bytes > limit)
     return fail(kE4015, "a copy of %llu bytes exceeds its source or destination of %llu; compile the model again",
                 static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(limit));
-  const auto slot = static_cast<uint32_t>(plan.code.variants.size() + binding.copies.size());
+  const auto slot = plan.firstCopySlot() + static_cast<uint32_t>(binding.copies.size());
   binding.copies.push_back({command.bytes(), limit});
   const Place table[kCopyOperands] = {places[0], places[1], {}};
   addLaunch(slot, {table, kCopyOperands}, layer, inLayer);
+  return {};
+}
+
+// What the communicator relies on: memory of the step, and index arrays for all experts.
+Status Binder::addCollective(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer) {
+  const auto kind = static_cast<schema::CollectiveKind>(command.target());
+  CollectiveCall call = {
+      kind, inLayer ? static_cast<int32_t>(layer) : -1, static_cast<uint32_t>(command.row_bytes()), {}};
+  bool fits = true;
+  for (size_t i = 0; i < places.size(); ++i) {
+    fits = fits && places[i].operand.kind == ArgKind::Buffer;
+    call.args[i] = {places[i].address, places[i].bytes};
+  }
+  const uint64_t offsetBytes = (uint64_t{artifact.model().experts()} + 1) * sizeof(int32_t);
+  if (kind == schema::CollectiveKind::Dispatch)
+    fits = fits && places[0].bytes / call.rowBytes >= plan.capacities.rows && places[2].bytes >= offsetBytes &&
+           places[5].bytes >= offsetBytes;
+  if (!fits)
+    return fail(kE4015,
+                "a collective works on something that is no buffer, or on buffers too small for %llu rows or %u "
+                "experts; compile the model again",
+                static_cast<unsigned long long>(plan.capacities.rows), artifact.model().experts());
+  binding.collectives.push_back(call);
+  const Place table[kCollectiveOperands] = {};
+  addLaunch(plan.collectiveSlot(kind), {table, kCollectiveOperands}, layer, inLayer);
   return {};
 }
 
@@ -96,6 +122,8 @@ Status Binder::expand(uint32_t index, Span<const Place> params, uint64_t layer, 
       addLaunch(command.target(), args, layer, inLayer);
     } else if (command.kind() == CommandKind::Copy) {
       MORAY_TRY(addCopy(command, args, layer, inLayer));
+    } else if (command.kind() == CommandKind::Collective) {
+      MORAY_TRY(addCollective(command, args, layer, inLayer));
     } else {
       for (uint32_t l = command.layer_begin(); l < command.layer_end(); ++l)
         MORAY_TRY(expand(command.target(), args, l, true));
@@ -120,6 +148,8 @@ void countLaunches(const schema::Target &target, const schema::Program &program,
     uint64_t innerLaunches = 1, innerOperands = sizeOf(command.args()), times = 1;
     if (command.kind() == CommandKind::Copy)
       innerOperands = kCopyOperands;
+    if (command.kind() == CommandKind::Collective)
+      innerOperands = kCollectiveOperands;
     if (command.kind() == CommandKind::Call) {
       innerLaunches = innerOperands = 0;
       countLaunches(target, *target.programs()->Get(command.target()), innerLaunches, innerOperands);

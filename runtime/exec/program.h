@@ -9,7 +9,7 @@ namespace moray::rt {
 struct Launch {
   moray_kernel_fn function; // set by the CPU; a GPU finds its kernel by the slot
   moray_kernel_args args;   // `live` and `symbols` are set by the CPU
-  uint32_t slot;            // the kernel, or a copy behind the kernels
+  uint32_t slot;            // the kernel, or a collective or copy behind the kernels
   uint32_t inLayer;         // whether args.layer means something
 };
 
@@ -17,6 +17,18 @@ struct Launch {
 struct CopySlot {
   const flatbuffers::Vector<const schema::ExprOp *> *expression;
   uint64_t limit; // bytes of the smaller side
+};
+
+// A collective with the memory of its operands, in the order of artifact.fbs.
+struct CollectiveCall {
+  struct Area {
+    void *address;
+    uint64_t bytes;
+  };
+  schema::CollectiveKind kind;
+  int32_t layer; // -1 outside layers
+  uint32_t rowBytes;
+  Area args[kDispatchArgs];
 };
 
 // Where things are once memory is allocated: an address for everything that an operand can name. Addresses of a GPU are
@@ -72,7 +84,8 @@ void countLaunches(const schema::Target &target, const schema::Program &program,
 // What binding produces.
 struct Binding {
   BoundProgram programs[kEntryCount];
-  std::vector<CopySlot> copies;                     // slot numbers of copies start behind the kernels
+  std::vector<CopySlot> copies;                     // by copy: its slot counts from ExecPlan::firstCopySlot()
+  std::vector<CollectiveCall> collectives;          // in the order of their launches
   std::vector<std::vector<Operand>> kernelOperands; // by kernel: of its first launch; empty where it is not launched
 };
 
@@ -81,5 +94,7 @@ Status bindPrograms(const Artifact &artifact, const ExecPlan &plan, const Memory
 
 // A copy has a third operand, which the CPU points at the size of its slot.
 constexpr uint64_t kCopyOperands = 3;
+// A collective has two operands, both set by the device: its CollectiveCall and the executor.
+constexpr uint64_t kCollectiveOperands = 2;
 
 } // namespace moray::rt

@@ -1,6 +1,9 @@
 // Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches
-// [--cuda-library PATH] ARTIFACT IDS IDS... The library is that of the GPU to run on, such as the simulator's.
+// [--cuda-library PATH] ARTIFACT IDS IDS... The library is that of the GPU to run on, such as the simulator's. With
+// --group, started by a launcher: the same bits on all ranks together as on one rank; --force-dist: also where the
+// launcher starts one.
 #include "common/cli.h"
+#include "common/group_flags.h"
 #include "common/runtime_handles.h"
 
 #include <cstring>
@@ -31,20 +34,21 @@ public:
     moray_model_query_config(model.get(), &config);
   }
 
+  // The engines that follow belong to a group; null: to none.
+  void join(const moray_group *newGroup) { group = newGroup; }
+
+  // As a rank that is not the first.
+  int serve(const Schedule &schedule) {
+    Engine engine;
+    if (int code = createEngine(model, engineOptions(schedule), engine))
+      return code;
+    return report(moray_group_serve(engine.get()));
+  }
+
   // Adds the prompts numbered in `order`, `schedule.stepsBetween` steps apart, and runs until all are done.
   int run(const Schedule &schedule, const std::vector<size_t> &order, std::vector<Outcome> &outcomes) {
-    moray_engine_options options;
-    moray_engine_options_init(&options);
-    options.max_seqs = schedule.maxSeqs;
-    options.max_rows = schedule.maxRows;
-    options.max_outs = schedule.maxOuts;
-    options.prefill_chunk = schedule.chunk;
-    options.threads = schedule.threads;
-    options.context = 512;
-    options.device = cudaLibrary ? "cuda" : "cpu";
-    options.cuda_library = cudaLibrary;
     Engine engine;
-    if (int code = createEngine(model, options, engine))
+    if (int code = createEngine(model, engineOptions(schedule), engine))
       return code;
     std::vector<Sequence> sequences;
     outcomes.assign(prompts.size(), {});
@@ -59,7 +63,7 @@ public:
     do {
       if (int code = report(moray_engine_step(engine.get(), &info)))
         return code;
-    } while (info.rows != 0);
+    } while (info.running + info.waiting != 0);
     for (size_t i = 0; i < order.size(); ++i) {
       Outcome &outcome = outcomes[order[i]];
       outcome.ids.resize(tokensOf() + 1);
@@ -71,6 +75,21 @@ public:
   }
 
 private:
+  moray_engine_options engineOptions(const Schedule &schedule) const {
+    moray_engine_options options;
+    moray_engine_options_init(&options);
+    options.max_seqs = schedule.maxSeqs;
+    options.max_rows = schedule.maxRows;
+    options.max_outs = schedule.maxOuts;
+    options.prefill_chunk = schedule.chunk;
+    options.threads = schedule.threads;
+    options.context = 512;
+    options.device = cudaLibrary ? "cuda" : "cpu";
+    options.cuda_library = cudaLibrary;
+    options.group = group;
+    return options;
+  }
+
   int add(const Engine &engine, const std::vector<int32_t> &prompt, Outcome &outcome,
           std::vector<Sequence> &sequences) {
     outcome.logits.assign((prompt.size() + tokensOf() - 1) * config.vocab, 0);
@@ -89,6 +108,7 @@ private:
   const Model &model;
   const std::vector<std::vector<int32_t>> &prompts;
   moray_model_config config;
+  const moray_group *group = nullptr;
 };
 
 bool same(const Outcome &a, const Outcome &b) {
@@ -126,23 +146,61 @@ int check(const Model &model, const std::vector<std::vector<int32_t>> &prompts) 
   return 0;
 }
 
+// All prompts on all ranks, then on rank 0 each prompt alone without the group.
+int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prompts, bool forceDist) {
+  GroupFlags flags;
+  flags.forceDist = forceDist;
+  Group group;
+  moray_group_info ranks = {};
+  if (int code = createGroup(flags, group, ranks))
+    return code;
+  Batch batch(model, prompts);
+  const Schedule schedule = {"group", 4, 16, 8, 5, 1, 2};
+  batch.join(group.get());
+  if (ranks.rank != 0)
+    return batch.serve(schedule);
+  std::vector<size_t> order;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    order.push_back(i);
+  std::vector<Outcome> outcomes, alone;
+  if (int code = batch.run(schedule, order, outcomes))
+    return code;
+  batch.join(nullptr);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (int code = batch.run({"alone", 1, 256, 1, 0, 1, 0}, {i}, alone))
+      return code;
+    if (!same(outcomes[i], alone[i])) {
+      std::fprintf(stderr, "prompt %zu differs on %u ranks from its run alone\n", i, ranks.ranks);
+      return 1;
+    }
+  }
+  std::printf("%zu prompts: the same bits on %u ranks and alone\n", prompts.size(), ranks.ranks);
+  return 0;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
   Model model;
   std::vector<std::vector<int32_t>> prompts;
-  if (argc > 2 && std::strcmp(argv[1], "--cuda-library") == 0) {
-    cudaLibrary = argv[2];
-    argc -= 2, argv += 2;
+  int first = 1;
+  bool group = false, forceDist = false;
+  for (; first < argc && argv[first][0] == '-'; ++first) {
+    if (std::strcmp(argv[first], "--cuda-library") == 0 && first + 1 < argc)
+      cudaLibrary = argv[++first];
+    group = group || std::strcmp(argv[first], "--group") == 0;
+    forceDist = forceDist || std::strcmp(argv[first], "--force-dist") == 0;
   }
-  for (int i = 2; i < argc; ++i) {
+  for (int i = first + 1; i < argc; ++i) {
     prompts.emplace_back();
     if (!parseTokenIds(argv[i], prompts.back()))
       return kExitUsage;
   }
   if (prompts.empty())
-    return fail("E1001", "no prompt", "moray-check-batches ARTIFACT 1,2,3 4,5 ...", kExitUsage);
-  if (int code = loadModel(argv[1], /*verifyWeights=*/false, model))
+    return fail("E1001", "no prompt",
+                "moray-check-batches [--cuda-library PATH | --group [--force-dist]] ARTIFACT 1,2,3 4,5 ...",
+                kExitUsage);
+  if (int code = loadModel(argv[first], /*verifyWeights=*/false, model))
     return code;
-  return check(model, prompts);
+  return group ? checkGroup(model, prompts, forceDist) : check(model, prompts);
 }

@@ -8,7 +8,7 @@ cmd.kernel @row_0 row over rows {
   lm.yield %0 : tensor<?x64xf32>
 }
 
-// Command numbers count launches, calls and copies; a buffer without use goes away.
+// Command numbers count launches, calls, copies and collectives; a buffer without use goes away.
 // CHECK-LABEL: cmd.program @k layer
 // CHECK: %[[A:.*]] = cmd.buffer <T * 256> lifetime[0, 2]
 // CHECK: %[[B:.*]] = cmd.buffer <T * 256> lifetime[1, 2]
@@ -22,4 +22,18 @@ cmd.program @k layer {
   cmd.launch @row_0(%h, %h, %a) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
   cmd.copy %h to %b bytes <T * 256> : !cmd.buffer<f32>
   cmd.launch @row_0(%a, %b, %h) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+}
+
+// What a dispatch receives and what a combine returns.
+// CHECK-LABEL: cmd.program @exchange layer
+// CHECK: cmd.buffer <R * T * 128> lifetime[0, 1]
+// CHECK: cmd.buffer <T * 128> lifetime[1, 2]
+cmd.program @exchange layer {
+^bb0(%h: !cmd.buffer<f32>, %i: !cmd.buffer<i32>):
+  %r = cmd.buffer <R * T * 128> : !cmd.buffer<f32>
+  %e = cmd.buffer <T * 128> : !cmd.buffer<f32>
+  cmd.collective dispatch(%h, %i, %i, %r, %i, %i) row_bytes 128
+      : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%r, %e) row_bytes 128 : !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.launch @row_0(%h, %e, %h) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
 }

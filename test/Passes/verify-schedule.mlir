@@ -16,7 +16,7 @@ lm.layer @k(%l: index, %h: tensor<?x64xf32>) -> tensor<?x64xf32> {
 
 // -----
 
-// expected-error @+1 {{E3303: has 0 step programs}}
+// expected-error @+1 {{E3303: has 0 step and 0 step_dist programs}}
 module {
 }
 
@@ -43,4 +43,87 @@ cmd.program @step step {
   %l = cmd.input logits : !cmd.buffer<f32>
   // expected-error @+1 {{E3306: copies a buffer onto itself}}
   cmd.copy %l to %l bytes <N * 4> : !cmd.buffer<f32>
+}
+
+// -----
+
+// The layers of the distributed step move rows, in pairs.
+cmd.program @moe.dist layer {
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+}
+cmd.program @step step {
+}
+cmd.program @step.dist step_dist {
+  %l = cmd.input logits : !cmd.buffer<bf16>
+  %t = cmd.input tokens : !cmd.buffer<i32>
+  cmd.call @moe.dist[0, 2](%l, %t) : !cmd.buffer<bf16>, !cmd.buffer<i32>
+}
+
+// -----
+
+// expected-error @+1 {{E3303: has 1 step and 2 step_dist programs}}
+module {
+  cmd.program @step step {
+  }
+  cmd.program @a step_dist {
+  }
+  cmd.program @b step_dist {
+  }
+}
+
+// -----
+
+cmd.program @moe.dist layer {
+^bb0(%a: !cmd.buffer<bf16>):
+  // expected-error @+1 {{E3308: ends no exchange}}
+  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+}
+
+// -----
+
+cmd.program @moe.dist layer {
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  // expected-error @+1 {{E3308: stands inside another exchange}}
+  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+}
+
+// -----
+
+cmd.program @moe.dist layer {
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+  // expected-error @+1 {{E3308: is not ended by a combine}}
+  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+}
+
+// -----
+
+cmd.program @moe.dist layer {
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+}
+cmd.program @step step {
+  %l = cmd.input logits : !cmd.buffer<bf16>
+  %t = cmd.input tokens : !cmd.buffer<i32>
+  // expected-error @+1 {{E3309: reaches a collective from step, which runs on one rank}}
+  cmd.call @moe.dist[0, 2](%l, %t) : !cmd.buffer<bf16>, !cmd.buffer<i32>
+}
+
+// -----
+
+// expected-error @+1 {{E3309: has a collective, but runs on one rank}}
+cmd.program @score score {
+  %l = cmd.input logits : !cmd.buffer<bf16>
+  %t = cmd.input tokens : !cmd.buffer<i32>
+  cmd.collective dispatch(%l, %t, %t, %l, %t, %t) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%l, %l) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
 }

@@ -33,7 +33,7 @@ lm::ProgramOp Interpreter::program(lm::ProgramKind kind) {
 }
 
 std::unique_ptr<Cache> Interpreter::makeCache() {
-  lm::ProgramOp step = program(lm::ProgramKind::Step);
+  lm::ProgramOp step = program(stepKind);
   if (!step)
     return nullptr;
   for (Type type : step.getArgumentTypes())
@@ -45,7 +45,7 @@ std::unique_ptr<Cache> Interpreter::makeCache() {
 }
 
 FailureOr<StepResult> Interpreter::step(const StepInput &stepInput, Cache &cache) {
-  lm::ProgramOp op = program(lm::ProgramKind::Step);
+  lm::ProgramOp op = program(stepKind);
   if (!op)
     return failure();
   SmallVector<RuntimeValue> arguments, results;
@@ -162,6 +162,17 @@ LogicalResult Interpreter::runOp(Operation *op) {
   if (auto append = dyn_cast<mla::AppendOp>(op)) {
     reference::append(layerCache(append.getCache()), rows(append.getRows()), tensor(append.getLatent()),
                       tensor(append.getRope()));
+    return success();
+  }
+  // A single rank receives exactly what it sends, in the same order.
+  if (auto dispatch = dyn_cast<moe::DispatchRanksOp>(op)) {
+    for (auto [operand, result] : llvm::zip_first(op->getOperands(), op->getResults()))
+      values[result] = values.find(operand)->second;
+    values[dispatch.getExchange()] = int64_t(0);
+    return success();
+  }
+  if (auto combine = dyn_cast<moe::CombineRanksOp>(op)) {
+    values[combine.getResult()] = values.find(combine.getSource())->second;
     return success();
   }
   if (failed(checkRows(op)))

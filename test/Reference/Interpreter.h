@@ -49,6 +49,8 @@ public:
   mlir::FailureOr<Tensor> sample(const Tensor &logits, const Tensor &params);
   mlir::FailureOr<Tensor> score(const Tensor &logits, const Tensor &targets);
 
+  /// Which step program runs: that of one rank, or the distributed one, with this process as the only rank.
+  lm::ProgramKind stepKind = lm::ProgramKind::Step;
   /// Selections used instead of the routers' own; gates are then the weights of the forced experts. Null: none. Not
   /// owned.
   const RoutingTable *forced = nullptr;

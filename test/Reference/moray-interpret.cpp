@@ -22,7 +22,7 @@ struct Arguments {
   std::vector<std::string> tokens;
   SessionOptions session;
   double tolerance = 2e-5, hiddenTolerance = 0, medianTolerance = 0;
-  bool emitIR = false;
+  bool emitIR = false, distributed = false;
 };
 
 /// A module and the checkpoint that its weights come from.
@@ -57,6 +57,7 @@ static bool parse(int argc, char **argv, Arguments &arguments, int &exitCode) {
                  "Largest simdiff of all final hidden states together; 0: not checked");
   app.add_option("--median-tolerance", arguments.medianTolerance,
                  "Median simdiff of the final hidden states; 0: not checked");
+  app.add_flag("--dist", arguments.distributed, "Run the distributed step program, as the only rank");
   app.add_flag("--emit-ir", arguments.emitIR, "Print the module and stop");
   return tools::parseArguments(app, argc, argv, exitCode);
 }
@@ -139,6 +140,8 @@ static int run(Arguments &arguments, const Model &model) {
   }
   auto interpreter = Interpreter::create(*model.module, *model.checkpoint);
   FailureOr<SessionResult> result = failure();
+  if (succeeded(interpreter) && arguments.distributed)
+    (*interpreter)->stepKind = lm::ProgramKind::StepDist;
   if (succeeded(interpreter))
     result = runSession(**interpreter, prompts, arguments.session);
   if (failed(result))

@@ -11,11 +11,13 @@ namespace moray::tools {
 
 struct RuntimeDeleter {
   void operator()(moray_model *model) const { moray_model_unload(model); }
+  void operator()(moray_group *group) const { moray_group_destroy(group); }
   void operator()(moray_engine *engine) const { moray_engine_destroy(engine); }
   void operator()(moray_sequence *sequence) const { moray_sequence_release(sequence); }
   void operator()(moray_decoder *decoder) const { moray_decoder_destroy(decoder); }
 };
 using Model = std::unique_ptr<moray_model, RuntimeDeleter>;
+using Group = std::unique_ptr<moray_group, RuntimeDeleter>;
 using Engine = std::unique_ptr<moray_engine, RuntimeDeleter>;
 using Sequence = std::unique_ptr<moray_sequence, RuntimeDeleter>;
 using Decoder = std::unique_ptr<moray_decoder, RuntimeDeleter>;

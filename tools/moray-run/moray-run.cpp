@@ -63,6 +63,7 @@ static void addEngineFlags(CLI::App &app, RunOptions &options) {
   app.add_option("--cpu-level", options.cpuLevel,
                  "auto, x86-64-v3, avx512 or amx; fails where the machine or the artifact lacks it");
   addDeviceFlags(app, options.device);
+  addGroupFlags(app, options.group);
   app.add_flag("--verify", options.verify, "hash all weights before the start");
   app.add_flag("--json", options.json, "print one JSON object: prompt ids, generated ids, text, timings");
   app.set_version_flag("--version", std::string("moray-run ") + moray_runtime_version());
@@ -94,16 +95,21 @@ static int readPrompt(const RunOptions &options, const Model &model, std::vector
 
 static int run(RunOptions &options) {
   double begin = nowMs();
+  Group group; // outlives the engine
+  moray_group_info ranks = {};
+  if (int code = createGroup(options.group, group, ranks))
+    return code;
   Model model;
   if (int code = loadModel(options.model, options.verify, model))
     return code;
   std::vector<int32_t> prompt;
-  if (options.scoreFile.empty())
+  if (options.scoreFile.empty() && ranks.rank == 0)
     if (int code = readPrompt(options, model, prompt))
       return code;
 
   moray_engine_options engineOptions;
   moray_engine_options_init(&engineOptions);
+  engineOptions.group = group.get();
   engineOptions.threads = options.threads;
   engineOptions.context = options.context;
   engineOptions.prefill_chunk = options.chunk;
@@ -117,6 +123,8 @@ static int run(RunOptions &options) {
   options.loadMs = nowMs() - begin;
   if (int code = reportDevice(model, engine))
     return code;
+  if (ranks.rank != 0)
+    return report(moray_group_serve(engine.get()));
   if (!options.scoreFile.empty())
     return score(options, model, engine);
   return options.logitsFile.empty() ? generate(options, model, engine, prompt)

@@ -2,6 +2,7 @@
 #pragma once
 #include "common/cli.h"
 #include "common/device_flags.h"
+#include "common/group_flags.h"
 #include "common/runtime_handles.h"
 
 #include <cstdint>
@@ -12,6 +13,7 @@ namespace moray::tools {
 
 struct RunOptions {
   DeviceFlags device;
+  GroupFlags group;
   std::string model, prompt, promptFile, tokens, scoreFile, logitsFile, cpuLevel = "auto";
   bool hasPrompt = false, hasTokens = false, modelSampling = false, json = false, ignoreEos = false, verify = false,
        noBos = false;

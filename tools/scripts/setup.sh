@@ -9,6 +9,7 @@ packages=(
   libcli11-dev nlohmann-json3-dev libxxhash-dev                    # flags, JSON, hashes
   libgtest-dev libicu-dev                                          # unit tests; Unicode tables at build time
   zlib1g-dev libzstd-dev                                           # what the static lld needs
+  libopenmpi-dev openmpi-bin                                       # ranks of CPUs; without them engines run on one rank
   cmake ninja-build ccache pkg-config python3 g++
 )
 

@@ -20,6 +20,13 @@ static void copyTask(const moray_kernel_args *args, uint64_t task, void *, uint3
          std::min(kCopyTaskBytes, bytes - begin));
 }
 
+void CpuExecutor::collectiveTask(const moray_kernel_args *args, uint64_t, void *, uint32_t *fault) {
+  auto &self = *static_cast<CpuExecutor *>(args->operands[1]);
+  self.collectiveStatus = self.runCollective(*static_cast<const CollectiveCall *>(args->operands[0]));
+  if (!self.collectiveStatus.ok())
+    *fault = 1; // the program ends at the next barrier
+}
+
 Status CpuExecutor::create(const moray_engine_options &options) {
   MORAY_TRY(allocate());
   MORAY_TRY(mapImages());
@@ -76,14 +83,25 @@ moray_kernel_fn CpuExecutor::entryOf(size_t kernel) const {
 
 void CpuExecutor::finishLaunches() {
   const size_t kernels = plan.code.variants.size();
-  taskCounts.assign(kernels + bound.copies.size(), 0);
+  const uint32_t firstCopy = plan.firstCopySlot();
+  taskCounts.assign(firstCopy + bound.copies.size(), 0);
+  std::fill(taskCounts.begin() + static_cast<ptrdiff_t>(kernels), taskCounts.begin() + firstCopy, 1);
+  CollectiveCall *collective = bound.collectives.data();
   for (BoundProgram &program : bound.programs)
     for (Launch &launch : program.launches) {
       launch.args.live = live;
       launch.args.symbols = plan.symbols;
-      launch.function = launch.slot < kernels ? entryOf(launch.slot) : copyTask;
-      if (launch.slot >= kernels)
-        const_cast<void **>(launch.args.operands)[kCopyOperands - 1] = &copyBytes[launch.slot - kernels];
+      auto **operands = const_cast<void **>(launch.args.operands);
+      if (launch.slot < kernels) {
+        launch.function = entryOf(launch.slot);
+      } else if (launch.slot < firstCopy) {
+        launch.function = collectiveTask;
+        operands[0] = collective++;
+        operands[1] = this;
+      } else {
+        launch.function = copyTask;
+        operands[kCopyOperands - 1] = &copyBytes[launch.slot - firstCopy];
+      }
     }
 }
 
@@ -105,7 +123,7 @@ Status CpuExecutor::setLive(const int32_t (&counts)[4]) {
     MORAY_TRY(checkScratch(k));
   }
   for (size_t c = 0; c < copyBytes.size(); ++c)
-    taskCounts[kernels + c] = alignUp(copyBytes[c], kCopyTaskBytes) / kCopyTaskBytes;
+    taskCounts[plan.firstCopySlot() + c] = alignUp(copyBytes[c], kCopyTaskBytes) / kCopyTaskBytes;
   evaluated = true;
   return {};
 }
@@ -127,6 +145,7 @@ Status CpuExecutor::step(const StepRequest &request) {
 Status CpuExecutor::run(Entry entry) {
   current = &bound.programs[static_cast<size_t>(entry)];
   fault = 0;
+  collectiveStatus = {};
   faulty = nullptr;
   stopped = false;
   lastLaunch = nullptr;
@@ -138,6 +157,8 @@ Status CpuExecutor::run(Entry entry) {
     noteFault(lastLaunch);
     accountLaunch(lastLaunch);
   }
+  if (!collectiveStatus.ok())
+    return std::move(collectiveStatus);
   return fault == 0 ? Status() : faultError(*faulty);
 }
 

@@ -36,6 +36,8 @@ private:
   Status run(Entry entry);
   Status faultError(const Launch &launch);
   moray_kernel_fn entryOf(size_t kernel) const;
+  // A collective as a launch of one task: worker 0 runs it, the others wait at the barrier.
+  static void collectiveTask(const moray_kernel_args *args, uint64_t task, void *scratch, uint32_t *fault);
   void work(uint32_t worker);
   void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
   bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
@@ -46,7 +48,8 @@ private:
   Memory memory;
   std::vector<const uint8_t *> imageStarts; // by image; null where the level does not use it
   ThreadPool pool;
-  std::vector<uint64_t> taskCounts; // by slot: kernels, then copies
+  std::vector<uint64_t> taskCounts; // by slot: kernels, collectives, copies
+  Status collectiveStatus;          // of the run, written by worker 0
   bool evaluated = false;
 
   alignas(64) int32_t live[4] = {};

@@ -60,7 +60,7 @@ Status CudaExecutor::launchProgram(Entry entry) {
     } else {
       const Result result =
           (*driver)->memcpyDtoDAsync(toAddress(launch.args.operands[1]), toAddress(launch.args.operands[0]),
-                                     copyBytes[launch.slot - kernels], stream);
+                                     copyBytes[launch.slot - plan.firstCopySlot()], stream);
       MORAY_TRY(check(result, "copying between buffers"));
     }
     MORAY_TRY(endInterval());
@@ -72,7 +72,7 @@ Status CudaExecutor::launchProgram(Entry entry) {
 bool CudaExecutor::hasWork(uint32_t slot) const {
   const size_t kernels = plan.code.variants.size();
   if (slot >= kernels)
-    return copyBytes[slot - kernels] != 0;
+    return copyBytes[slot - plan.firstCopySlot()] != 0;
   for (uint32_t s = 0; s < plan.code.variants[slot]->stages()->size(); ++s)
     if (grids[gridFirst[slot] + s] != 0)
       return true;

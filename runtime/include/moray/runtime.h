@@ -32,7 +32,7 @@ typedef struct moray_status moray_status;
 /* The numeric part of the error code: 4xxx artifact, 5xxx runtime and engine. 0 for NULL. */
 MORAY_API int moray_status_code(const moray_status *status);
 /* What a tool should exit with: 2 usage, 4 artifact incompatible, 5 integrity, 6 resources, 7 request failed, 8 device
- * fault, 70 internal. */
+ * fault, 9 another rank, 70 internal. */
 MORAY_API int moray_status_exit_code(const moray_status *status);
 /* "error[E4003]: found ..., expected ...; how to fix". Owned by the status. "ok" for NULL. */
 MORAY_API const char *moray_status_message(const moray_status *status);
@@ -132,7 +132,7 @@ typedef struct moray_stage_info {
 
 typedef struct moray_program_info {
   moray_string name;
-  moray_string kind; /* "step", "layer", "sample", "score" */
+  moray_string kind; /* "step", "layer", "sample", "score", "step-dist" */
   size_t buffer_count, command_count;
   size_t launch_count; /* launches of one run, calls expanded */
 } moray_program_info;
@@ -207,6 +207,38 @@ MORAY_API MORAY_CHECKED moray_status *moray_decoder_push(moray_decoder *decoder,
 /* What was held back; the decoder then starts anew. */
 MORAY_API MORAY_CHECKED moray_status *moray_decoder_finish(moray_decoder *decoder, moray_string *text);
 
+/* ---- group ----
+ *
+ * Processes that share the experts of one model, each with the same artifact and the same engine options. Every
+ * sequence lives on one rank; the caller adds sequences on rank 0 alone, and gets tokens, logits and log-probabilities
+ * there. A sequence has the same tokens and logits on any number of ranks. Ranks are told apart by the variables of the
+ * launcher: Open MPI, PMI, torchrun, Slurm. Any error of a step ends the group: all ranks return the first cause and
+ * then exit (exit code 9 where another rank is at fault); a lost or stalled rank is named within the deadline. */
+
+typedef struct moray_group moray_group;
+
+typedef struct moray_group_options {
+  size_t struct_size;
+  const char *comm;         /* NULL or "auto" (default): "mpi" for more than one rank, else "self"; or one of them */
+  const char *comm_library; /* NULL: libmoray_comm_mpi.so beside the runtime; else its path */
+  const char *rendezvous;   /* NULL: as the launcher says; else "HOST:PORT" of rank 0, or "file:PATH" */
+  uint32_t ranks;           /* ranks that the caller expects; 0 (default): as many as the launcher started */
+  uint32_t deadline_ms;     /* longest silence of a rank; default 10000 */
+  int force_dist;           /* nonzero: run the distributed step on one rank as well, for tests and measurements */
+} moray_group_options;
+
+typedef struct moray_group_info {
+  uint32_t rank, ranks;
+  moray_string launcher; /* "Open MPI", ..., "none" */
+} moray_group_info;
+
+MORAY_API void moray_group_options_init(moray_group_options *options);
+/* Reads the launcher's variables; the ranks meet when each creates its engine. Without a launcher: one rank. Errors
+ * 5002, 5101. options may be NULL. */
+MORAY_API MORAY_CHECKED moray_status *moray_group_create(const moray_group_options *options, moray_group **group);
+MORAY_API void moray_group_destroy(moray_group *group); /* NULL is allowed */
+MORAY_API void moray_group_query_info(const moray_group *group, moray_group_info *info);
+
 /* ---- engine ---- */
 
 typedef struct moray_engine moray_engine;
@@ -232,6 +264,8 @@ typedef struct moray_engine_options {
   const char *arena; /* GPU memory. NULL or "packed": one block; "guarded": an allocation per buffer, for tests */
   int cuda_graphs;   /* 1 (default): a decode step is one CUDA graph; 0: single launches */
   int cuda_sync;     /* nonzero: wait after each launch, so that a device fault names its kernel; no graphs */
+  const moray_group *group; /* NULL (default): one process; else it outlives the engine, which is its only one. CPU only
+                               for more than one rank */
 } moray_engine_options;
 
 /* Bytes. CPU: of the host; `total` leaves out weights that are mapped from the file. GPU: of the device, but commands.
@@ -348,8 +382,13 @@ typedef struct moray_step_info {
 
 /* Runs one step: decode rows of all running sequences, then prompt rows as capacity allows. Allocates nothing. info may
  * be NULL. On error (5007: a value that is not finite, naming layer and kernel) no sequence of the step gets a token;
- * they finish as FAILED. */
+ * they finish as FAILED. In a group: one step of all ranks; rows, decode_rows, seqs and outs are sums over the ranks,
+ * and results of other ranks arrive with the following step; call it at least every half deadline. */
 MORAY_API MORAY_CHECKED moray_status *moray_engine_step(moray_engine *engine, moray_step_info *info);
+
+/* Ranks other than 0: computes what rank 0 asks for until rank 0 destroys its engine; NULL then. Any error is final. On
+ * rank 0 and without a group: error 5002. Other ranks call none of the functions on sequences and steps. */
+MORAY_API MORAY_CHECKED moray_status *moray_group_serve(moray_engine *engine);
 
 /* Convenience, each adds one sequence and steps until it is done; other sequences of the engine make progress too.
  * logits: [count, vocab] of all positions. log_probs: [count - 1]. */

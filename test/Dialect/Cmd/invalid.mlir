@@ -128,7 +128,7 @@ cmd.program @p step {
 // -----
 
 cmd.program @p step {
-  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C rows decode seqs outs}}
+  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C R rows decode seqs outs prefill}}
   %a = cmd.buffer <T * Q> : !cmd.buffer<f32>
 }
 
@@ -137,4 +137,28 @@ cmd.program @p step {
 cmd.program @p step {
   // expected-error @+1 {{expected a number >= 0}}
   %a = cmd.buffer <T * -4> : !cmd.buffer<f32>
+}
+
+// -----
+
+cmd.program @p layer {
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+  // expected-error @+1 {{has 2 buffers, expected x, tokens, offsets and what is received of them}}
+  cmd.collective dispatch(%a, %i) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<i32>
+}
+
+// -----
+
+cmd.program @p layer {
+^bb0(%a: !cmd.buffer<bf16>, %b: !cmd.buffer<f32>):
+  // expected-error @+1 {{has a buffer of type '!cmd.buffer<f32>' for '!cmd.buffer<bf16>', expected the same type (indices: i32)}}
+  cmd.collective combine(%a, %b) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<f32>
+}
+
+// -----
+
+cmd.program @p layer {
+^bb0(%a: !cmd.buffer<bf16>):
+  // expected-error @+1 {{has rows of 3 bytes of 'bf16'}}
+  cmd.collective combine(%a, %a) row_bytes 3 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
 }

@@ -61,3 +61,14 @@ cmd.program @step step {
   // CHECK: cmd.buffer <T + B + C + (N + P)>
   %e2 = cmd.buffer <T + B + C + (N + P)> : !cmd.buffer<f32>
 }
+
+cmd.program @exchange layer {
+^bb0(%x: !cmd.buffer<bf16>, %tok: !cmd.buffer<i32>, %off: !cmd.buffer<i32>, %e: !cmd.buffer<bf16>):
+  %xr = cmd.buffer <R * T * 512> : !cmd.buffer<bf16>
+  %tokr = cmd.buffer <R * T * 16> : !cmd.buffer<i32>
+  %offr = cmd.buffer <68> : !cmd.buffer<i32>
+  %er = cmd.buffer <R * T * 2048> : !cmd.buffer<bf16>
+  cmd.collective dispatch(%x, %tok, %off, %xr, %tokr, %offr) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%er, %e) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+}

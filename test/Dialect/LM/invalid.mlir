@@ -166,7 +166,7 @@ lm.layer @l(%l: index, %h: tensor<?x256xf32>) -> tensor<?x256xf32> {
 
 // -----
 
-// expected-error @+1 {{needs the attribute lm.kind = #lm<program_kind step|sample|score>}}
+// expected-error @+1 {{needs the attribute lm.kind = #lm<program_kind step|sample|score|step_dist>}}
 lm.program @p(%h: tensor<?x256xf32>) -> tensor<?x256xf32> {
   lm.return %h : tensor<?x256xf32>
 }

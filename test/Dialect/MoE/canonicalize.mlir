@@ -1,4 +1,4 @@
-// The moe ops are pure: one of two equal ones is enough, and what nobody reads goes.
+// The moe ops are pure: one of two equal ones is enough, and what nobody reads goes. Movement between ranks stays: every rank takes part in it.
 // RUN: moray-opt --cse --canonicalize %s | FileCheck %s
 
 // CHECK-LABEL: @routing
@@ -11,4 +11,15 @@ func.func @routing(%x: tensor<?x256xbf16>, %w: tensor<16x256xbf16>) -> (tensor<?
       : (tensor<?x256xbf16>, tensor<16x256xbf16>) -> (tensor<?x6xi32>, tensor<?x6xf32>)
   %off, %tok, %rank, %gs = moe.dispatch %ids, %g : tensor<?x6xi32>, tensor<?x6xf32> -> tensor<17xi32>, tensor<?xi32>, tensor<?x6xi32>, tensor<?x6xf32>
   return %ids, %g1 : tensor<?x6xi32>, tensor<?x6xf32>
+}
+
+// CHECK-LABEL: @exchanges
+// CHECK-COUNT-2: moe.combine_ranks
+// CHECK: return
+func.func @exchanges(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %e = moe.combine_ranks %xr, %x1 : tensor<?x256xbf16>, !moe.exchange
+  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %f = moe.combine_ranks %xs, %x2 : tensor<?x256xbf16>, !moe.exchange
+  return
 }

@@ -173,3 +173,54 @@ func.func @f(%y: tensor<?x256xf32>, %r: tensor<?x4xi32>, %g: tensor<?x3xf32>) {
   %0 = moe.combine %y, %r, %g : tensor<?x256xf32>, tensor<?x4xi32>, tensor<?x3xf32> -> tensor<?x256xf32>
   return
 }
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+  // expected-error @+1 {{receives 'tensor<?x256xf32>' and 'tensor<17xi32>', expected the types that are sent}}
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xf32>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<4xi32>, %o: tensor<17xi32>) {
+  // expected-error @+1 {{tokens is 'tensor<4xi32>', expected rank 1 with a dynamic size}}
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<4xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<1xi32>) {
+  // expected-error @+1 {{offsets are 'tensor<1xi32>', expected tensor<(experts + 1)xi32>}}
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32>, !moe.exchange
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+  // expected-error @+1 {{begins an exchange that is not ended by one moe.combine_ranks}}
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %x1: !moe.exchange) {
+  // expected-error @+1 {{ends an exchange that no moe.dispatch_ranks of its block began}}
+  %e = moe.combine_ranks %x, %x1 : tensor<?x256xbf16>, !moe.exchange
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  // expected-error @+1 {{stands inside another exchange}}
+  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %e = moe.combine_ranks %xr, %x1 : tensor<?x256xbf16>, !moe.exchange
+  %f = moe.combine_ranks %xs, %x2 : tensor<?x256xbf16>, !moe.exchange
+  return
+}

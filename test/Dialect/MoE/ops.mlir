@@ -45,3 +45,10 @@ func.func @combine(%y: tensor<?x256xbf16>, %rank: tensor<?x4xi32>, %gs: tensor<?
   %r = moe.combine %y, %rank, %gs : tensor<?x256xbf16>, tensor<?x4xi32>, tensor<?x4xf32> -> tensor<?x256xf32>
   return
 }
+
+func.func @exchange(%x: tensor<?x256xbf16>, %tok: tensor<?xi32>, %off: tensor<17xi32>, %er: tensor<?x256xbf16>) {
+  %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off
+      : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %e = moe.combine_ranks %er, %exchange : tensor<?x256xbf16>, !moe.exchange
+  return
+}

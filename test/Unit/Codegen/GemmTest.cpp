@@ -127,7 +127,7 @@ TEST(GroupedGemm, EqualsTheDenseProductOfEachExpert) {
       KernelRunner grouped({s.spec()}, level);
       GemmData data(s, 83, 11);
       data.setGroups(counts, /*tokens=*/30);
-      EXPECT_EQ(0u, data.run(grouped, symbolsOf(83)));
+      EXPECT_EQ(0u, data.run(grouped, symbolsOf(0))); // all slots may be of other ranks: the offsets count
       EXPECT_LT(data.worstError(), s.tolerance());
       GemmShape dense = s;
       dense.experts = 0;

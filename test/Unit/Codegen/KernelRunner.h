@@ -12,11 +12,11 @@
 
 namespace moray::test {
 
-/// Values of the ten symbols, in the order of codegen::Symbol.
-using SymbolValues = std::array<uint64_t, 10>;
+/// Values of the symbols, in the order of codegen::Symbol.
+using SymbolValues = std::array<uint64_t, size_t(codegen::Symbol::R) + 1>;
 uint64_t evaluate(const codegen::SizeExpr &expression, const SymbolValues &symbols);
 /// Symbols of a step with `rows` rows of which `decodeRows` decode, and `outs` output rows; capacities are the same
-/// numbers.
+/// numbers, and there is one rank.
 SymbolValues symbolsOf(uint64_t rows, uint64_t decodeRows = 0, uint64_t outs = 0);
 
 /// Memory aligned to 64 bytes with a guard page right behind the last byte, so that reads beyond an operand fault. With

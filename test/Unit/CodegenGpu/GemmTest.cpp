@@ -241,9 +241,9 @@ TEST(GpuGemm, F32NeedsACpu) {
 }
 
 /// Experts with `counts` slots: close to the sums in double, the bits of the dense product, nothing beyond the last
-/// slot.
-static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const GpuTarget &target,
-                        uint64_t surplus = 0) {
+/// slot. Without rows of its own the rank has slots of others only.
+static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const GpuTarget &target, uint64_t surplus = 0,
+                        bool ownRows = true) {
   s.experts = counts.size();
   uint64_t slots = 0;
   for (int32_t count : counts)
@@ -252,7 +252,8 @@ static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const G
   GemmData data(s, slots + surplus, 11);
   data.setGroups(counts, /*tokens=*/std::min<uint64_t>(30, slots + surplus));
   data.fillResult(-1);
-  EXPECT_EQ(0u, run(grouped, data, symbolsOf(slots + surplus), {int32_t(slots), 0, 0, 0}));
+  uint64_t rows = ownRows ? slots : 0;
+  EXPECT_EQ(0u, run(grouped, data, symbolsOf(rows + surplus), {int32_t(rows), 0, 0, 0}));
   std::vector<float> got = data.result();
   for (uint64_t i = slots * s.width(); i < got.size(); ++i)
     ASSERT_EQ(-1.0f, got[i]);
@@ -283,6 +284,11 @@ TEST(GpuGroupedGemm, EqualsTheDenseProductOfEachExpert) {
   s.x = s.w = DType::F8E4M3;
   checkGroups(s, {3, 0, 18, 1, 9}, sm80());
   checkGroups(s, {3, 0, 18, 1, 9}, sm89());
+}
+
+TEST(GpuGroupedGemm, SlotsFollowTheOffsetsAlone) {
+  GemmShape s = shape(DType::BF16, DType::F8E4M3, DType::F32, 72, 200);
+  checkGroups(s, {3, 0, 70, 1, 9}, sm80(), /*surplus=*/0, /*ownRows=*/false);
 }
 
 TEST(GpuGroupedGemm, SwigluOfEachExpert) {

@@ -166,6 +166,47 @@ TEST_F(TargetTablesTest, GpuVariantsHaveStagesAndNoEntry) {
   EXPECT_EQ(12u, variant.stages[1]->entry->length());
 }
 
+TEST_F(TargetTablesTest, TheDistributedStepMovesRowsAndIsNoMoreWork) {
+  ASSERT_EQ("", build(kModule));
+  uint64_t work = buildMetadata({compiled("cpu", 0)}, {}, nullptr, false)->artifact.targets[0]->active_weight_bytes;
+  StringRef text = kModule;
+  ASSERT_EQ("", build((text.take_front(text.rfind('}')) + R"(
+      cmd.program @layer.dist layer {
+      ^bb0(%h: !cmd.buffer<f32>):
+        %w = cmd.weight @n : !cmd.buffer<bf16>
+        %i = cmd.buffer <R * T * 4> lifetime[0, 0] : !cmd.buffer<i32>
+        %r = cmd.buffer <R * T * 256> lifetime[0, 2] : !cmd.buffer<f32>
+        cmd.collective dispatch(%h, %i, %i, %r, %i, %i) row_bytes 256
+            : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
+        cmd.launch @norm(%r, %w, %r) : !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+        cmd.collective combine(%r, %h) row_bytes 256 : !cmd.buffer<f32>, !cmd.buffer<f32>
+      }
+      cmd.program @step.dist step_dist {
+        %h = cmd.buffer <T * 256> lifetime[0, 0] : !cmd.buffer<f32>
+        cmd.call @layer.dist[0, 2] (%h) : !cmd.buffer<f32>
+      }
+    })")
+                          .str()));
+  Metadata metadata = llvm::cantFail(buildMetadata({compiled("cpu", 0)}, {}, nullptr, false));
+  ASSERT_EQ(1u, metadata.weights.size());
+  EXPECT_EQ((std::vector<int64_t>{0, 1}), metadata.weights[0].layers);
+  const schema::TargetT &target = *metadata.artifact.targets[0];
+  EXPECT_EQ(work, target.active_weight_bytes);
+  ASSERT_EQ(4u, target.programs.size());
+  EXPECT_EQ(schema::ProgramKind::Layer, target.programs[2]->kind);
+  EXPECT_EQ(schema::ProgramKind::StepDist, target.programs[3]->kind);
+  const auto &commands = target.programs[2]->commands;
+  ASSERT_EQ(3u, commands.size());
+  EXPECT_EQ(schema::CommandKind::Collective, commands[0]->kind);
+  EXPECT_EQ(uint32_t(schema::CollectiveKind::Dispatch), commands[0]->target);
+  EXPECT_EQ(6u, commands[0]->args.size());
+  EXPECT_EQ(256u, commands[0]->row_bytes);
+  EXPECT_EQ(schema::CommandKind::Collective, commands[2]->kind);
+  EXPECT_EQ(uint32_t(schema::CollectiveKind::Combine), commands[2]->target);
+  EXPECT_EQ(2u, commands[2]->args.size());
+  EXPECT_EQ(size_t(schema::SymbolId::MAX) + 1, metadata.artifact.symbols_max.size());
+}
+
 TEST_F(TargetTablesTest, ProvenanceNamesEveryPhase) {
   ASSERT_EQ("", build(kModule));
   Metadata metadata = llvm::cantFail(buildMetadata({compiled("cpu", 0)}, {}, nullptr, false));

@@ -94,7 +94,7 @@ TEST(Checker, Expressions) {
       {"E4012", "too few operands", tasks({one, add})},
       {"E4012", "nested too deeply", tasks(std::vector<ExprOp>(17, one))},
       {"E4012", "operator is unknown", tasks({one, one, ExprOp(ExprOpKind(77), 0)})},
-      {"E4012", "symbol is unknown", tasks({ExprOp(ExprOpKind::Symbol, 10)})},
+      {"E4012", "symbol is unknown", tasks({ExprOp(ExprOpKind::Symbol, kSymbolCount)})},
       {"E4012", "exceeds 64 bits", tasks({huge, one, add})},
       {"E4012", "exceeds 64 bits", tasks({huge, huge, ExprOp(ExprOpKind::Mul, 0)})},
       {"E4012", "exceeds 64 bits", tasks({huge, ExprOp(ExprOpKind::Const, 64), ExprOp(ExprOpKind::Align, 0)})},
@@ -103,6 +103,48 @@ TEST(Checker, Expressions) {
       {"E4012", "buffer 0", [](ToyArtifact &t) { step(t).buffers[0]->bytes.clear(); }},
       {"E4012", "copy 1", [](ToyArtifact &t) { step(t).commands[1]->bytes.clear(); }},
       {"E4012", "scratch", [](ToyArtifact &t) { t.target().kernels[3]->variants[1]->scratch_bytes.clear(); }},
+  });
+}
+
+TEST(Checker, Collectives) {
+  // The layer with experts of the distributed step: append, attend, route, dispatch, expert, combine, merge.
+  auto with = [](std::function<void(ToyArtifact &, ProgramT &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addExperts();
+      change(t, *t.target().programs[5]);
+    };
+  };
+  expectAll({
+      {"E4015", "collective of the unknown kind 2",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[3]->target = 2; })},
+      {"E4015", "dispatch with 5 arguments", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args.pop_back(); })},
+      {"E4015", "combine with 3 arguments",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args.push_back(p.commands[5]->args[0]); })},
+      {"E4015", "rows of 0 bytes", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->row_bytes = 0; })},
+      {"E4015", "rows of 4294967296 bytes",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->row_bytes = 1ull << 32; })},
+      {"E4015", "model of 0 experts",
+       with([](ToyArtifact &t, ProgramT &) { t.metadata.model->experts = t.metadata.model->experts_per_token = 0; })},
+      {"E4016", "argument of kind 3, expected buffers",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args[0] = Arg(ArgKind::Weight, 0); })},
+      {"E4016", "index 99",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args[1] = Arg(ArgKind::Buffer, 99); })},
+      {"E4013", "nothing else that moves rows",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[6] = std::make_unique<CommandT>(*p.commands[5]); })},
+      {"E4013", "nothing else that moves rows",
+       with([](ToyArtifact &, ProgramT &p) { std::swap(p.commands[3], p.commands[5]); })},
+      {"E4013", "before the last dispatch",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[5] = std::make_unique<CommandT>(*p.commands[6]); })},
+      {"E4013", "which only a distributed step does",
+       with([](ToyArtifact &t, ProgramT &) { step(t).commands[3]->target = 5; })},
+      {"E4013", "which only a distributed step does", with([](ToyArtifact &t, ProgramT &p) {
+         step(t).commands.push_back(std::make_unique<CommandT>(*p.commands[5]));
+         step(t).commands.back()->args = {Arg(ArgKind::Buffer, 0), Arg(ArgKind::Buffer, 0)};
+         step(t).buffers[0]->last = 5;
+       })},
+      {"E4013", "2 distributed step", with([](ToyArtifact &t, ProgramT &) {
+         t.target().programs.push_back(std::make_unique<ProgramT>(t.program(ProgramKind::StepDist)));
+       })},
   });
 }
 
@@ -134,7 +176,7 @@ TEST(Checker, Buffers) {
 
 TEST(Checker, Commands) {
   expectAll({
-      {"E4015", "unknown kind 3", [](ToyArtifact &t) { step(t).commands[0]->kind = CommandKind(3); }},
+      {"E4015", "unknown kind 4", [](ToyArtifact &t) { step(t).commands[0]->kind = CommandKind(4); }},
       {"E4015", "kernel 7 of 7", [](ToyArtifact &t) { step(t).commands[0]->target = 7; }},
       {"E4015", "class Probe", [](ToyArtifact &t) { step(t).commands[0]->target = 6; }},
       {"E4015", "gives 1 arguments", [](ToyArtifact &t) { step(t).commands[0]->args.pop_back(); }},

@@ -297,7 +297,7 @@ TEST(Engine, LevelsAreChosenAndForced) {
 
 TEST(Engine, MemoryPlanIsExactAndCheckedBeforeAllocation) {
   ToyArtifact toy;
-  toy.metadata.symbols_max.assign(10, INT32_MAX);
+  toy.metadata.symbols_max.assign(schema::kSymbolCount, INT32_MAX);
   toy.metadata.model->cache_width = 1 << 20;
   const ToyModel model(toy);
   moray_engine_options options = engineOptions(2, 16);

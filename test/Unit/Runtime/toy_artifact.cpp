@@ -46,7 +46,7 @@ struct KernelSource {
   std::vector<ExprOp> tasks;
 };
 
-enum ToyKernel : uint32_t { Embed, Append, Attend, Logits, Sample, Score, Probe };
+enum ToyKernel : uint32_t { Embed, Append, Attend, Logits, Sample, Score, Probe, Route, Expert, Merge };
 
 std::vector<KernelSource> kernelSources() {
   return {{"embed", toy_embed, KernelClass::Row, 2, {symbol(SymbolId::Rows)}},
@@ -56,6 +56,31 @@ std::vector<KernelSource> kernelSources() {
           {"sample", toy_sample, KernelClass::Sampling, 3, {constant(1)}},
           {"score", toy_score, KernelClass::Row, 3, {symbol(SymbolId::Outs)}},
           {"probe_read", toy_probe, KernelClass::Probe, 2, {symbol(SymbolId::T)}}};
+}
+
+std::vector<KernelSource> expertKernels() {
+  return {{"route", toy_route, KernelClass::Permute, 3, {constant(1)}},
+          {"expert", toy_expert, KernelClass::GroupedGemm, 4, {constant(TOY_EXPERTS)}},
+          {"merge", toy_merge, KernelClass::Permute, 4, {constant(1)}}};
+}
+
+// A variant on each of the two images.
+void addKernel(ToyArtifact &toy, const KernelSource &source) {
+  auto kernel = std::make_unique<KernelT>();
+  kernel->name = toy.name(source.name);
+  kernel->klass = source.klass;
+  kernel->operand_count = source.operands;
+  for (uint32_t image = 0; image < 2; ++image) {
+    auto variant = std::make_unique<VariantT>();
+    variant->image = image;
+    variant->entry = static_cast<uint64_t>(reinterpret_cast<const uint8_t *>(source.function) - __start_toykernels);
+    variant->code_size = 16;
+    variant->tasks = source.tasks;
+    variant->scratch_bytes = {constant(64)};
+    variant->config = toy.name(image == 0 ? "tile=1" : "tile=2");
+    kernel->variants.push_back(std::move(variant));
+  }
+  toy.target().kernels.push_back(std::move(kernel));
 }
 
 void addKernels(ToyArtifact &toy) {
@@ -74,23 +99,8 @@ void addKernels(ToyArtifact &toy) {
     image->hash = hash;
     toy.metadata.images.push_back(std::move(image));
   }
-  for (const KernelSource &source : kernelSources()) {
-    auto kernel = std::make_unique<KernelT>();
-    kernel->name = toy.name(source.name);
-    kernel->klass = source.klass;
-    kernel->operand_count = source.operands;
-    for (uint32_t image = 0; image < 2; ++image) {
-      auto variant = std::make_unique<VariantT>();
-      variant->image = image;
-      variant->entry = static_cast<uint64_t>(reinterpret_cast<const uint8_t *>(source.function) - __start_toykernels);
-      variant->code_size = 16;
-      variant->tasks = source.tasks;
-      variant->scratch_bytes = {constant(64)};
-      variant->config = toy.name(image == 0 ? "tile=1" : "tile=2");
-      kernel->variants.push_back(std::move(variant));
-    }
-    toy.target().kernels.push_back(std::move(kernel));
-  }
+  for (const KernelSource &source : kernelSources())
+    addKernel(toy, source);
 }
 
 void addWeight(ToyArtifact &toy, const char *name, std::vector<uint64_t> dims, DType dtype, bool perLayer) {
@@ -193,6 +203,53 @@ void addPrograms(ToyArtifact &toy) {
                   launch(Score, {input(InputId::Logits), input(InputId::Targets), input(InputId::LogProbs)})));
 }
 
+std::unique_ptr<CommandT> collective(CollectiveKind kind, std::vector<Arg> args) {
+  auto command = launch(static_cast<uint32_t>(kind), std::move(args));
+  command->kind = CommandKind::Collective;
+  command->row_bytes = 4;
+  return command;
+}
+
+// tokens, offsets, e; distributed: xr, tokens_r, offsets_r, e_r as well, with room for the rows of all ranks.
+std::unique_ptr<ProgramT> makeExpertLayer(ToyArtifact &toy, bool distributed) {
+  auto layer = makeLayer(toy);
+  layer->name = toy.name(distributed ? "experts.dist" : "experts");
+  const uint32_t last = distributed ? 6 : 4;
+  for (const char *name : {"tokens", "offsets", "e", "xr", "tokens_r", "offsets_r", "e_r"}) {
+    auto made = makeBuffer(toy, name, 2, last);
+    if (std::string(name).rfind("offsets", 0) == 0)
+      made->bytes = {constant(4 * (TOY_EXPERTS + 1))};
+    else if (layer->buffers.size() > 3)
+      for (const ExprOp &op : {symbol(SymbolId::Ranks), operation(ExprOpKind::Mul)})
+        made->bytes.push_back(op);
+    layer->buffers.push_back(std::move(made));
+    if (!distributed && layer->buffers.size() == 4)
+      break;
+  }
+  const Arg x = param(0), tokens = buffer(1), offsets = buffer(2), e = buffer(3);
+  layer->commands.push_back(launch(Route, {x, tokens, offsets}));
+  if (distributed) {
+    const Arg xr = buffer(4), tokensR = buffer(5), offsetsR = buffer(6), er = buffer(7);
+    layer->commands.push_back(collective(CollectiveKind::Dispatch, {x, tokens, offsets, xr, tokensR, offsetsR}));
+    layer->commands.push_back(launch(Expert, {xr, tokensR, offsetsR, er}));
+    layer->commands.push_back(collective(CollectiveKind::Combine, {er, e}));
+  } else {
+    layer->commands.push_back(launch(Expert, {x, tokens, offsets, e}));
+  }
+  layer->commands.push_back(launch(Merge, {e, tokens, offsets, x}));
+  return layer;
+}
+
+// Makes a step call program `experts` for all layers but the first.
+void callExperts(ProgramT &step, uint32_t experts) {
+  auto call = std::make_unique<CommandT>(*step.commands[2]);
+  step.commands[2]->layer_end = 1;
+  call->layer_begin = 1;
+  call->target = experts;
+  step.commands.insert(step.commands.begin() + 3, std::move(call));
+  step.buffers[1]->last = 4;
+}
+
 std::vector<ExprOp> perThread(SymbolId id, uint64_t threads) {
   return {symbol(id), constant(threads), operation(ExprOpKind::CeilDiv)};
 }
@@ -243,7 +300,7 @@ ToyArtifact::ToyArtifact() {
   model.parameters = 70;
   model.bos = 1;
   model.eos = {TOY_VOCAB - 1};
-  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128};
+  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128, 8};
   metadata.targets.push_back(std::make_unique<TargetT>());
   target().name = name("cpu");
   target().cache_dtype = DType::F32;
@@ -256,6 +313,23 @@ ToyArtifact::ToyArtifact() {
   metadata.provenance->source = name("toy source");
   metadata.provenance->flags.push_back(*name("--toy"));
   metadata.provenance->phases.push_back(*name("import"));
+}
+
+void ToyArtifact::addExperts() {
+  metadata.model->experts = TOY_EXPERTS;
+  metadata.model->experts_per_token = 1;
+  for (const KernelSource &source : expertKernels())
+    addKernel(*this, source);
+  auto &programs = target().programs;
+  const auto first = static_cast<uint32_t>(programs.size());
+  auto dist = makeStep(*this);
+  dist->name = name("step.dist");
+  dist->kind = ProgramKind::StepDist;
+  callExperts(program(ProgramKind::Step), first);
+  callExperts(*dist, first + 1);
+  programs.push_back(makeExpertLayer(*this, false));
+  programs.push_back(makeExpertLayer(*this, true));
+  programs.push_back(std::move(dist));
 }
 
 void ToyArtifact::setImage(size_t index, const std::string &bytes) {

@@ -2,6 +2,7 @@
 #pragma once
 #include "artifact_generated.h"
 #include "runtime/schema/kernel_abi.h"
+#include "runtime/schema/size_expr.h"
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct ToyArtifact {
   uint32_t *layerWeight(uint32_t layer);
   // A target for GPUs of compute capability `sm` beside the CPU's, with the kernels of toy_kernels.ptx.
   void addCudaTarget(uint32_t sm = 80);
+  // Experts in all layers but the first, and a distributed step beside the step.
+  void addExperts();
   // An image that pretends to be the cubin of all kernels for `sm`, and a variant of every kernel of target `index` on
   // it.
   void addCubin(size_t index, uint32_t sm);

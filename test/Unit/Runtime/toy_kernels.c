@@ -92,3 +92,36 @@ KERNEL(toy_probe) {
   sink[task * 8] = args->layer * words * sizeof(uint64_t);
   sink[task * 8 + 1] = sum;
 }
+
+// One task: the rows of every expert, ascending.
+KERNEL(toy_route) {
+  const uint32_t *x = args->operands[0];
+  int32_t *tokens = args->operands[1];
+  int32_t *offsets = args->operands[2];
+  int32_t slot = 0;
+  for (uint32_t expert = 0; expert < TOY_EXPERTS; ++expert) {
+    offsets[expert] = slot;
+    for (int32_t row = 0; row < args->live[MORAY_LIVE_ROWS]; ++row)
+      if (x[row] % TOY_EXPERTS == expert)
+        tokens[slot++] = row;
+  }
+  offsets[TOY_EXPERTS] = slot;
+}
+
+KERNEL(toy_expert) {
+  const uint32_t *x = args->operands[0];
+  const int32_t *tokens = args->operands[1];
+  const int32_t *offsets = args->operands[2];
+  uint32_t *e = args->operands[3];
+  for (int32_t slot = offsets[task]; slot < offsets[task + 1]; ++slot)
+    e[slot] = x[tokens[slot]] * (2u * (uint32_t)task + 3u) + (uint32_t)args->layer;
+}
+
+KERNEL(toy_merge) {
+  const uint32_t *e = args->operands[0];
+  const int32_t *tokens = args->operands[1];
+  const int32_t *offsets = args->operands[2];
+  uint32_t *x = args->operands[3];
+  for (int32_t slot = 0; slot < offsets[TOY_EXPERTS]; ++slot)
+    x[tokens[slot]] ^= e[slot];
+}

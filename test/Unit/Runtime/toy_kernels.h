@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-enum { TOY_VOCAB = 64, TOY_PAGE = 4, TOY_LAYERS = 3 };
+enum { TOY_VOCAB = 64, TOY_PAGE = 4, TOY_LAYERS = 3, TOY_EXPERTS = 5 };
 
 // Bounds of the section, from the linker.
 extern const uint8_t __start_toykernels[];
@@ -23,6 +23,9 @@ TOY_KERNEL(toy_logits); // x, out_rows, table, logits
 TOY_KERNEL(toy_sample); // logits, params, sampled
 TOY_KERNEL(toy_score);  // logits, targets, log_probs
 TOY_KERNEL(toy_probe);  // data, sink
+TOY_KERNEL(toy_route);  // x, tokens, offsets: each row goes to one expert
+TOY_KERNEL(toy_expert); // x, tokens, offsets, e [slot]
+TOY_KERNEL(toy_merge);  // e, tokens, offsets, x
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,57 @@
+// From options and the launcher's variables to a control channel and a communicator.
+#include "runtime/comm/group.h"
+#include "runtime/comm/host_communicator.h"
+#include <cstring>
+
+namespace moray::rt::comm {
+
+Status findGroup(const moray_group_options &options, moray_group &group) {
+  const char *comm = options.comm ? options.comm : "auto";
+  const bool automatic = strcmp(comm, "auto") == 0, self = strcmp(comm, "self") == 0;
+  if (!automatic && !self && strcmp(comm, "mpi") != 0)
+    return fail(kE5002, "communicator '%s' was asked for, expected auto, mpi or self", comm);
+  if (options.deadline_ms == 0)
+    return fail(kE5002, "the deadline is 0 ms, expected at least 1");
+  MORAY_TRY(findRanks(options.ranks, group.found));
+  if (options.rendezvous && *options.rendezvous) {
+    if (strlen(options.rendezvous) >= sizeof(group.found.rendezvous))
+      return fail(kE5101, "the rendezvous has %zu characters, expected fewer than %zu", strlen(options.rendezvous),
+                  sizeof(group.found.rendezvous));
+    strcpy(group.found.rendezvous, options.rendezvous);
+  }
+  if (self && group.found.ranks != 1)
+    return fail(kE5101, "communicator self was asked for, but %s started %u ranks; use mpi or auto",
+                group.found.launcher, group.found.ranks);
+  group.mpi = automatic ? group.found.ranks > 1 : !self;
+  group.forceDist = options.force_dist != 0;
+  group.deadlineMs = options.deadline_ms;
+  group.library = options.comm_library ? options.comm_library : "";
+  return {};
+}
+
+Status joinGroup(const moray_group &group, const Identity &identity, uint32_t maxPayloadBytes,
+                 std::unique_ptr<ControlChannel> &channel) {
+  ChannelOptions options;
+  options.rank = group.found.rank;
+  options.ranks = group.found.ranks;
+  options.rendezvous = group.found.rendezvous;
+  options.deadlineMs = group.deadlineMs;
+  if (group.deadlineMs > kDefaultDeadlineMs)
+    options.connectMs = group.deadlineMs;
+  options.maxPayloadBytes = maxPayloadBytes;
+  return ControlChannel::open(options, identity, channel);
+}
+
+Status makeCommunicator(const moray_group &group, const Placement &placement, Watch *watch,
+                        std::unique_ptr<Communicator> &communicator) {
+  if (!group.mpi)
+    return makeSelfCommunicator(placement, communicator);
+  CommunicatorOptions options;
+  options.rank = group.found.rank;
+  options.ranks = group.found.ranks;
+  options.deadlineMs = group.deadlineMs;
+  options.library = group.library.empty() ? nullptr : group.library.c_str();
+  return makeMpiCommunicator(options, placement, watch, communicator);
+}
+
+} // namespace moray::rt::comm

@@ -1,0 +1,30 @@
+// What a process knows of its group before an engine joins it: its rank, and how the ranks reach each other.
+#pragma once
+#include "runtime/comm/communicator.h"
+#include "runtime/comm/control_channel.h"
+#include "runtime/comm/placement.h"
+#include <string>
+
+// The handle of the C API. Immutable; it outlives the engine that joins it.
+struct moray_group {
+  moray::rt::comm::LaunchRanks found;
+  bool mpi = false;       // else one rank by itself
+  bool forceDist = false; // run distributed steps on one rank as well
+  uint32_t deadlineMs = moray::rt::comm::kDefaultDeadlineMs;
+  std::string library; // path of libmoray_comm_mpi.so; empty: beside the runtime
+};
+
+namespace moray::rt::comm {
+
+// Reads the variables of the launcher. 5002 for an unknown communicator or a deadline of 0, 5101 where the launcher's
+// ranks are unclear, no communicator serves them or they have no rendezvous.
+Status findGroup(const moray_group_options &options, moray_group &group);
+
+// Joins the other ranks and waits for all of them; errors of ControlChannel::open.
+Status joinGroup(const moray_group &group, const Identity &identity, uint32_t maxPayloadBytes,
+                 std::unique_ptr<ControlChannel> &channel);
+// Errors of makeSelfCommunicator and makeMpiCommunicator.
+Status makeCommunicator(const moray_group &group, const Placement &placement, Watch *watch,
+                        std::unique_ptr<Communicator> &communicator);
+
+} // namespace moray::rt::comm

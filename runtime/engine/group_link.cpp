@@ -1,0 +1,67 @@
+// Handshake, agreements and the end of a group.
+#include "runtime/engine/group_link.h"
+#include <algorithm>
+#include <cstring>
+
+namespace moray::rt {
+
+static constexpr uint64_t kPromptBytes = uint64_t{256} << 20; // of all prompts that are added between two steps
+
+// FNV-1a over the numbers that all ranks must share.
+static uint64_t mix(uint64_t hash, uint64_t value) {
+  for (int i = 0; i < 8; ++i)
+    hash = (hash ^ (value >> (8 * i) & 0xFF)) * 0x100000001B3u;
+  return hash;
+}
+
+static comm::Identity identityOf(const Artifact &artifact, const EngineSetup &setup, uint64_t placement) {
+  comm::Identity identity;
+  moray_preamble preamble;
+  memcpy(&preamble, artifact.file().bytes().data(), sizeof(preamble));
+  // The checksum covers the hash of the metadata, which holds the hashes of all weights.
+  memcpy(identity.artifact, &preamble.checksum, 8);
+  memcpy(identity.artifact + 8, &preamble.sections[MORAY_SECTION_METADATA].hash, 8);
+  identity.abi = MORAY_ABI_ID;
+  const Capacities &c = setup.capacities;
+  identity.plan = placement;
+  for (uint64_t value :
+       {c.rows, c.seqs, c.outs, c.pages, c.cachePages, uint64_t{setup.prefillChunk}, uint64_t{setup.context}})
+    identity.plan = mix(identity.plan, value);
+  return identity;
+}
+
+Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
+  group = setup.group;
+  MORAY_TRY(comm::Placement::makeDefault(artifact.model().experts(), ranks(), placement));
+  const Capacities &c = setup.capacities;
+  const uint64_t results =
+      c.outs * (uint64_t{artifact.model().vocab()} * sizeof(float) + sizeof(Message)) + c.seqs * sizeof(Message);
+  const auto limit = static_cast<uint32_t>(std::min<uint64_t>(std::max(results, kPromptBytes), UINT32_MAX));
+  outboxes.resize(rank() == 0 ? ranks() : 1);
+  payload.resize(outboxes.size());
+  return comm::joinGroup(*group, identityOf(artifact, setup, placement.hash()), limit, channel);
+}
+
+Status GroupLink::connect() { return comm::makeCommunicator(*group, placement, channel.get(), between); }
+
+Status GroupLink::agree(bool work, const int32_t (&live)[4], bool stop, comm::StepDecision &decision) {
+  comm::StepVote vote;
+  vote.program = work ? 1 : 0;
+  std::copy(live, live + 4, vote.live);
+  vote.stop = stop;
+  for (size_t i = 0; i < outboxes.size(); ++i)
+    payload[i] = outboxes[i].bytes();
+  vote.payload = {payload.data(), payload.size()};
+  MORAY_TRY(channel->agree(vote, decision));
+  for (Outbox &outbox : outboxes)
+    outbox.clear();
+  between->beginStep(decision.step);
+  return {};
+}
+
+Status GroupLink::close() {
+  MORAY_TRY(between->close());
+  return channel->close();
+}
+
+} // namespace moray::rt

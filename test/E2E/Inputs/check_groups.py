@@ -1,0 +1,46 @@
+"""Runs prompts on groups of ranks and compares every bit with one process: check_groups.py GOLDEN_DIR ARTIFACT RANKS,RANKS... SCRATCH."""
+
+import sys
+
+import golden_data as data
+
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n"]
+TEXT = "def add(a, b):\n    return a + b\n\n\nfor line in open(name):\n    print(line.strip(), len(line), sum(range(10)))\n"
+
+
+def prompts(folder):
+    golden = data.readGolden(folder)
+    ids = golden["prompt_ids"] if "prompt_ids" in golden else [p["prompt_ids"] for p in golden["prompts"]]
+    # More sequences than ranks, of several lengths; the number of ranks divides them or not.
+    return (ids + [p[: 1 + len(p) // 2] for p in ids] + [ids[0][:1], ids[-1][:33]])[:9]
+
+
+def outputs(launch, artifact, ids, scratch, *flags):
+    """What moray-run prints and writes: text, logits, log-probabilities of windows, which lie on alternating ranks."""
+    text = data.run(*launch, "moray-run", artifact, "--tokens", ids, "-n", "16", "--ignore-eos", "-t", "1", *flags)
+    npy = scratch + ".npy"
+    data.run(*launch, "moray-run", artifact, "--tokens", ids, "--logits", npy, "-t", "1", *flags)
+    with open(npy, "rb") as file:
+        logits = file.read()
+    score = data.run(*launch, "moray-run", artifact, "--score", scratch + ".txt", "--window", "16", "--json", "-t", "1",
+                     *flags)
+    return {"text": text, "logits": logits, "score": score}
+
+
+def main(folder, artifact, ranks, scratch):
+    with open(scratch + ".txt", "w") as file:
+        file.write(TEXT)
+    ids = [",".join(map(str, p)) for p in prompts(folder)]
+    expected = outputs([], artifact, ids[0], scratch)
+    for count in ranks:
+        force = ["--force-dist"] if count == "1" else []
+        launch = MPIRUN + [count]
+        out = data.run(*launch, "moray-check-batches", "--group", *force, artifact, *ids)
+        print(out.decode().strip())
+        found = outputs(launch, artifact, ids[0], scratch, *force)
+        for name in expected:
+            if found[name] != expected[name]:
+                sys.exit("%s on %s ranks: %r, in one process: %r" % (name, count, found[name][:400], expected[name][:400]))
+
+
+main(sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4])

@@ -1,0 +1,199 @@
+// Placement and exchange plans, in worlds of 1 to 64 ranks simulated in one process.
+#include "comm_world.h"
+#include "runtime/comm/exchange_plan.h"
+#include <algorithm>
+#include <cstring>
+#include <gtest/gtest.h>
+
+namespace moray::test {
+
+using namespace rt::comm;
+
+static std::string messageOf(const rt::Status &status) { return moray_status_message(status.get()); }
+
+#define EXPECT_CODE(status, code, text)                                                                                \
+  do {                                                                                                                 \
+    const std::string message = messageOf(status);                                                                     \
+    EXPECT_NE(message.find("error[" code "]"), std::string::npos) << message;                                          \
+    EXPECT_NE(message.find(text), std::string::npos) << message;                                                       \
+  } while (0)
+
+TEST(PlacementTest, DefaultPutsExpertsInOrderAndLeavesSpareSlots) {
+  Placement placement;
+  ASSERT_TRUE(Placement::makeDefault(384, 48, placement).ok());
+  EXPECT_EQ(placement.slots(), 384u);
+  EXPECT_EQ(placement.rankFor(383, 0, 0), 47u);
+  ASSERT_TRUE(Placement::makeDefault(5, 4, placement).ok()); // 2 slots per rank: 0 1 | 2 3 | 4 - | - -
+  EXPECT_EQ(placement.slots(), 8u);
+  EXPECT_EQ(placement.rankFor(4, 3, 9), 2u);
+  EXPECT_EQ(placement.expertsOn(2).size(), 1u);
+  EXPECT_TRUE(placement.expertsOn(3).empty());
+}
+
+TEST(PlacementTest, ReplicasAreChosenAtHomeFirstThenInTurn) {
+  const int32_t table[] = {0, 1, 0, 2, 2, 0, 0, kSpareSlot}; // expert 0 on ranks 0, 1, 2 and 3
+  Placement placement;
+  ASSERT_TRUE(Placement::make(3, 4, {table, 8}, placement).ok());
+  for (uint32_t home = 0; home < 4; ++home)
+    EXPECT_EQ(placement.rankFor(0, home, 5), home);
+  EXPECT_EQ(placement.rankFor(2, 0, 0), 1u);
+  EXPECT_EQ(placement.rankFor(2, 0, 1), 2u);
+  EXPECT_EQ(placement.rankFor(2, 3, 0), 2u);
+  const int32_t twice[] = {1, 1, 0, kSpareSlot}; // two slots on one rank are one expert there
+  ASSERT_TRUE(Placement::make(2, 2, {twice, 4}, placement).ok());
+  EXPECT_EQ(placement.expertsOn(0).size(), 1u);
+}
+
+TEST(PlacementTest, RefusesTablesThatMissOrInventExperts) {
+  Placement placement, other;
+  const int32_t missing[] = {0, 0, 2, 2}, unknown[] = {0, 1, 2, 3}, negative[] = {0, 1, 2, -2};
+  EXPECT_CODE(Placement::make(3, 2, {missing, 4}, placement), "E5112", "no slot for expert 1");
+  EXPECT_CODE(Placement::make(3, 2, {unknown, 4}, placement), "E5112", "slot 3 of the placement holds expert 3");
+  EXPECT_CODE(Placement::make(3, 2, {negative, 4}, placement), "E5112", "holds expert -2");
+  EXPECT_CODE(Placement::make(3, 3, {missing, 4}, placement), "E5112", "a multiple of the ranks");
+  EXPECT_CODE(Placement::makeDefault(0, 2, placement), "E5112", "at least 1");
+  EXPECT_EQ(moray_status_exit_code(Placement::makeDefault(0, 2, placement).get()), 2);
+  ASSERT_TRUE(Placement::makeDefault(6, 2, placement).ok() && Placement::makeDefault(6, 3, other).ok());
+  EXPECT_NE(placement.hash(), other.hash());
+}
+
+namespace {
+
+// All ranks of a world by plain functions; bytes go from plan to plan.
+struct Simulation {
+  explicit Simulation(const World &world)
+      : world(world), sends(world.ranks), receives(world.ranks), xr(world.ranks), results(world.ranks) {}
+
+  std::string dispatch() {
+    for (uint32_t home = 0; home < world.ranks; ++home) {
+      const Home &h = world.homes[home];
+      if (rt::Status s = planSend(world.placement, home, h.rows, h.tokens.data(), h.offsets.data(), sends[home]);
+          !s.ok())
+        return messageOf(s);
+    }
+    for (uint32_t rank = 0; rank < world.ranks; ++rank)
+      if (std::string wrong = receiveAt(rank); !wrong.empty())
+        return wrong;
+    return "";
+  }
+
+  std::string combine() {
+    std::vector<std::vector<uint8_t>> back(world.ranks);
+    for (uint32_t rank = 0; rank < world.ranks; ++rank) {
+      back[rank].resize(results[rank].size());
+      packResults(world.placement, rank, results[rank].data(), world.resultBytes, receives[rank], back[rank].data());
+    }
+    for (uint32_t home = 0; home < world.ranks; ++home) {
+      const std::vector<uint8_t> expected = expectedResults(world, home);
+      std::vector<uint8_t> e(expected.size());
+      for (uint32_t rank = 0; rank < world.ranks; ++rank)
+        unpackResults(sends[home], rank, back[rank].data() + receives[rank].slotBegin[home] * world.resultBytes,
+                      world.resultBytes, e.data());
+      if (e != expected)
+        return "results of rank " + std::to_string(home);
+    }
+    return "";
+  }
+
+private:
+  std::string receiveAt(uint32_t rank) {
+    ReceivePlan &plan = receives[rank];
+    std::vector<uint64_t> rowsFrom;
+    std::vector<int32_t> slotRows;
+    for (const SendPlan &send : sends) {
+      rowsFrom.push_back(send.rowBegin[rank + 1] - send.rowBegin[rank]);
+      plan.counts.insert(plan.counts.end(), send.counts.begin() + send.countBegin[rank],
+                         send.counts.begin() + send.countBegin[rank + 1]);
+      slotRows.insert(slotRows.end(), send.slotRows.begin() + static_cast<ptrdiff_t>(send.slotBegin[rank]),
+                      send.slotRows.begin() + static_cast<ptrdiff_t>(send.slotBegin[rank + 1]));
+    }
+    const Capacity capacity = {uint64_t{world.ranks} * world.mostRows,
+                               uint64_t{world.ranks} * world.mostRows * world.topK};
+    if (rt::Status s = planReceive(world.placement, rank, {rowsFrom.data(), rowsFrom.size()}, capacity, plan); !s.ok())
+      return messageOf(s);
+    xr[rank].resize(plan.rowBegin[world.ranks] * world.rowBytes);
+    for (uint32_t home = 0; home < world.ranks; ++home)
+      packRows(sends[home], rank, world.homes[home].x.data(), world.rowBytes,
+               xr[rank].data() + plan.rowBegin[home] * world.rowBytes);
+    std::vector<int32_t> tokensR(plan.slotBegin[world.ranks]), offsetsR(world.experts + 1, -1);
+    if (rt::Status s = mergeSlots(world.placement, rank, slotRows.data(), plan, tokensR.data(), offsetsR.data());
+        !s.ok())
+      return messageOf(s);
+    if (std::string wrong = checkReceived(world, rank, xr[rank], tokensR, offsetsR); !wrong.empty())
+      return wrong;
+    results[rank] = computeExperts(world, xr[rank], tokensR, offsetsR);
+    return "";
+  }
+
+  const World &world;
+  std::vector<SendPlan> sends;
+  std::vector<ReceivePlan> receives;
+  std::vector<std::vector<uint8_t>> xr, results;
+};
+
+} // namespace
+
+TEST(ExchangePlanTest, EveryWorldGivesTheResultsOfOneRank) {
+  uint32_t seed = 0, worlds = 0;
+  for (uint32_t ranks : {1u, 2u, 3u, 4u, 5u, 7u, 8u, 16u, 20u, 33u, 48u, 64u})
+    for (uint32_t experts : {4u, 8u, 13u, 64u, 160u})
+      for (int traffic = 0; traffic < kTraffics; ++traffic)
+        for (bool replicas : {false, true}) {
+          const uint32_t topK = 1 + seed % std::min(experts, 9u);
+          const World world = makeWorld(++seed, ranks, experts, topK, static_cast<Traffic>(traffic), replicas);
+          Simulation simulation(world);
+          ASSERT_EQ(simulation.dispatch(), "") << ranks << " ranks, " << experts << " experts, traffic " << traffic;
+          ASSERT_EQ(simulation.combine(), "") << ranks << " ranks, " << experts << " experts, traffic " << traffic;
+          ++worlds;
+        }
+  EXPECT_EQ(worlds, 720u);
+}
+
+TEST(ExchangePlanTest, RowsGoOnceToARankHoweverManyOfItsExpertsTheyNeed) {
+  // Vector A of the routing specification: experts 7, 2 and 6 of 8 on 4 ranks.
+  Placement placement;
+  ASSERT_TRUE(Placement::makeDefault(8, 4, placement).ok());
+  const int32_t tokens[] = {0, 0, 0}, offsets[] = {0, 0, 0, 1, 1, 1, 1, 2, 3};
+  SendPlan plan;
+  ASSERT_TRUE(planSend(placement, 0, 1, tokens, offsets, plan).ok());
+  EXPECT_EQ(plan.rows.size(), 2u);
+  EXPECT_EQ(plan.slotBegin, (std::vector<uint64_t>{0, 0, 1, 1, 3}));
+  EXPECT_EQ(plan.homeSlots, (std::vector<uint32_t>{0, 1, 2}));
+}
+
+TEST(ExchangePlanTest, RefusesSlotsThatBreakTheContract) {
+  Placement placement;
+  SendPlan plan;
+  ASSERT_TRUE(Placement::makeDefault(2, 2, placement).ok());
+  const int32_t good[] = {0, 1}, high[] = {0, 2}, low[] = {-1, 0};
+  const int32_t offsets[] = {0, 1, 2}, late[] = {1, 1, 2}, falling[] = {0, 2, 1};
+  EXPECT_TRUE(planSend(placement, 0, 2, good, offsets, plan).ok());
+  EXPECT_CODE(planSend(placement, 0, 2, high, offsets, plan), "E5013", "slot 1 is of row 2");
+  EXPECT_CODE(planSend(placement, 0, 2, low, offsets, plan), "E5013", "slot 0 is of row -1");
+  EXPECT_CODE(planSend(placement, 0, 2, good, late, plan), "E5013", "begin at 1");
+  EXPECT_CODE(planSend(placement, 0, 2, good, falling, plan), "E5013", "expert 1 end at 1");
+}
+
+TEST(ExchangePlanTest, RefusesCountsThatCannotBeTrueOrDoNotFit) {
+  Placement placement;
+  ASSERT_TRUE(Placement::makeDefault(4, 2, placement).ok());
+  ReceivePlan plan;
+  const auto receive = [&](std::vector<uint32_t> counts, std::vector<uint64_t> rows, Capacity capacity) {
+    plan.counts = std::move(counts);
+    return planReceive(placement, 1, {rows.data(), rows.size()}, capacity, plan);
+  };
+  EXPECT_TRUE(receive({1, 2, 0, 3}, {2, 3}, {5, 6}).ok());
+  EXPECT_CODE(receive({1, 2, 0, 3}, {2, 3}, {4, 6}), "E5013", "5 rows in 6 slots");
+  EXPECT_CODE(receive({1, 2, 0, 3}, {2, 3}, {5, 5}), "E5013", "more than the buffers");
+  EXPECT_CODE(receive({1, 2, 0, 3}, {4, 3}, {9, 9}), "E5113", "rank 0 announces 4 rows for 3 slots");
+  EXPECT_CODE(receive({0, 0, 0, 3}, {0, 0}, {9, 9}), "E5113", "rank 1 announces 0 rows");
+  EXPECT_CODE(receive({UINT32_MAX, UINT32_MAX, 1, 0}, {1, 1}, {9, 9}), "E5013", "more than the buffers");
+  EXPECT_CODE(receive({1, 0, UINT32_MAX, 0}, {1, UINT64_MAX}, {9, 9}), "E5113", "rank 1 announces");
+  EXPECT_CODE(receive({INT32_MAX, 0, 1, 0}, {1, 1}, {9, UINT64_MAX}), "E5013", "32 bits");
+  ASSERT_TRUE(receive({1, 2, 0, 3}, {2, 3}, {5, 6}).ok());
+  const int32_t rows[] = {0, 1, 2, 0, 1, 2};
+  int32_t tokens[6], offsets[5];
+  EXPECT_CODE(mergeSlots(placement, 1, rows, plan, tokens, offsets), "E5113", "rank 0 sent a slot of its row 2");
+}
+
+} // namespace moray::test

@@ -1,0 +1,46 @@
+// The flags of processes that share the experts of a model.
+#pragma once
+#include "common/cli.h"
+#include "common/runtime_handles.h"
+
+#include <climits>
+#include <string>
+
+namespace moray::tools {
+
+struct GroupFlags {
+  std::string comm = "auto", library, rendezvous;
+  uint32_t deadlineMs = 10000;
+  bool forceDist = false;
+};
+
+inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
+  app.add_option("--comm", flags.comm, "how ranks exchange rows: auto (default), mpi or self (one rank)")
+      ->check(CLI::IsMember({"auto", "mpi", "self"}));
+  app.add_option("--comm-library", flags.library, "path of libmoray_comm_mpi.so (default: beside the runtime)");
+  app.add_option("--rendezvous", flags.rendezvous,
+                 "where ranks meet: HOST:PORT of rank 0 or file:PATH (default: as the launcher says)");
+  app.add_option("--deadline-ms", flags.deadlineMs,
+                 "longest silence of a rank before all ranks give up (default 10000)")
+      ->check(CLI::Range(1u, UINT_MAX));
+  app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");
+}
+
+/// Joins the group that the launcher (mpirun, torchrun, srun) started; without one, a group of one rank.
+inline int createGroup(const GroupFlags &flags, Group &group, moray_group_info &info) {
+  moray_group_options options;
+  moray_group_options_init(&options);
+  options.comm = flags.comm.c_str();
+  options.comm_library = flags.library.empty() ? nullptr : flags.library.c_str();
+  options.rendezvous = flags.rendezvous.empty() ? nullptr : flags.rendezvous.c_str();
+  options.deadline_ms = flags.deadlineMs;
+  options.force_dist = flags.forceDist;
+  moray_group *created = nullptr;
+  if (int code = report(moray_group_create(&options, &created)))
+    return code;
+  group.reset(created);
+  moray_group_query_info(created, &info);
+  return kExitOk;
+}
+
+} // namespace moray::tools
