@@ -85,12 +85,10 @@ std::vector<std::string> LoadedTokenizer::preTokenize(const std::string &text) c
   return result;
 }
 
-std::string dataPath(const std::string &name) { return std::string(MORAY_SOURCE_DIR "/test/data/tokenizer/") + name; }
+std::string dataPath(const std::string &name) { return MORAY_TOKENIZER_DATA + name; }
 
 std::vector<nlohmann::json> readJsonLines(const std::string &name) {
-  std::ifstream file(std::string(MORAY_VECTORS_DIR "/") + name);
-  if (!file)
-    file.open(dataPath(name));
+  std::ifstream file(dataPath(name));
   EXPECT_TRUE(file) << name;
   std::vector<nlohmann::json> rows;
   for (std::string line; std::getline(file, line);)

@@ -19,7 +19,7 @@ std::vector<uint8_t> serialise(const schema::TokenizerT &tables);
 class LoadedTokenizer {
 public:
   explicit LoadedTokenizer(const frontend::TokenizerSources &sources);
-  // test/data/tokenizer/<name>.
+  // File <name> of test/data/tokenizer.tar.gz, unpacked.
   static std::unique_ptr<LoadedTokenizer> golden(const std::string &name);
 
   Ids encode(const std::string &text, rt::AddBos addBos = rt::AddBos::No, bool parseSpecial = true) const;
@@ -34,9 +34,9 @@ public:
   std::vector<std::string> warnings;
 };
 
-// test/data/tokenizer/<name>.
+// File <name> of test/data/tokenizer.tar.gz, unpacked.
 std::string dataPath(const std::string &name);
-// One JSON value per line of a file there, or of the packed vectors.tar.gz.
+// One JSON value per line.
 std::vector<nlohmann::json> readJsonLines(const std::string &name);
 // A tokenizer.json: byte characters of printable ASCII and space, the given further entries, merges and pre-tokenizer.
 nlohmann::json miniTokenizer(const std::vector<std::pair<std::string, std::string>> &merges);
