@@ -164,7 +164,11 @@ Status Engine::step(moray_step_info &info) {
   info = {};
   if (reports())
     return fail(kE5002, "rank 0 of a group steps, this is rank %u; call moray_group_serve", link->rank());
-  admit();
+  // What is sent to other ranks begins there one step later; what begins here waits for it, so that prompts which came
+  // together are computed together. Not twice in a row, so that nobody starves.
+  heldBack = link && link->sending() && !heldBack;
+  if (!heldBack)
+    admit();
   Status status;
   const bool work = batcher.build({running.data(), running.size()});
   if (link && link->ranks() > 1) {

@@ -86,6 +86,7 @@ private:
   std::vector<uint8_t> received;   // from rank 0, handled after the step
   uint64_t added = 0;              // sequences, since the start
   bool groupFailed = false, groupEnded = false;
+  bool heldBack = false; // the latest step admitted nothing
 };
 
 } // namespace moray::rt

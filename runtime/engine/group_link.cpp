@@ -44,6 +44,10 @@ Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
 
 Status GroupLink::connect() { return comm::makeCommunicator(*group, placement, channel.get(), between); }
 
+bool GroupLink::sending() const {
+  return std::any_of(outboxes.begin(), outboxes.end(), [](const Outbox &outbox) { return !outbox.bytes().empty(); });
+}
+
 Status GroupLink::agree(bool work, const int32_t (&live)[4], bool stop, comm::StepDecision &decision) {
   comm::StepVote vote;
   vote.program = work ? 1 : 0;

@@ -20,6 +20,7 @@ public:
   comm::Communicator &communicator() { return *between; }
   // Messages for `rank`; on ranks other than 0 all go to rank 0.
   Outbox &outbox(uint32_t rank) { return outboxes[rank]; }
+  bool sending() const;
 
   // One agreement; what waited in the outboxes has been sent afterwards. Begins the step of the communicator.
   Status agree(bool work, const int32_t (&live)[4], bool stop, comm::StepDecision &decision);

@@ -375,7 +375,7 @@ typedef struct moray_sequence_info {
 MORAY_API void moray_sequence_query_info(const moray_sequence *sequence, moray_sequence_info *info);
 
 typedef struct moray_step_info {
-  uint32_t rows, decode_rows, seqs, outs; /* 0 rows: nothing to do */
+  uint32_t rows, decode_rows, seqs, outs; /* 0 rows: nothing to do; in a group also while messages travel */
   uint32_t running, waiting;              /* sequences after the step */
   uint64_t ns;
 } moray_step_info;
@@ -383,7 +383,8 @@ typedef struct moray_step_info {
 /* Runs one step: decode rows of all running sequences, then prompt rows as capacity allows. Allocates nothing. info may
  * be NULL. On error (5007: a value that is not finite, naming layer and kernel) no sequence of the step gets a token;
  * they finish as FAILED. In a group: one step of all ranks; rows, decode_rows, seqs and outs are sums over the ranks,
- * and results of other ranks arrive with the following step; call it at least every half deadline. */
+ * and results of other ranks arrive with the following step: go on while `running` or `waiting` is not 0, and call it
+ * at least every half deadline. */
 MORAY_API MORAY_CHECKED moray_status *moray_engine_step(moray_engine *engine, moray_step_info *info);
 
 /* Ranks other than 0: computes what rank 0 asks for until rank 0 destroys its engine; NULL then. Any error is final. On

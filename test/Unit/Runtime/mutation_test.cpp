@@ -33,10 +33,16 @@ bool exercise(const TempFile &file, const std::vector<uint8_t> &bytes) {
   for (size_t i = 0; i < moray_model_weight_count(model); ++i)
     moray_status_free(moray_model_query_weight(model, i, &weight));
   moray_status_free(moray_model_verify_weights(model));
-  for (const char *device : {"cpu", "cuda"}) {
+  moray_group_options groupOptions;
+  moray_group_options_init(&groupOptions);
+  groupOptions.force_dist = 1;
+  moray_group *group = nullptr;
+  EXPECT_OK(moray_group_create(&groupOptions, &group));
+  for (const char *device : {"cpu", "cuda", "cpu in a group"}) {
     moray_engine_options options = engineOptions();
     options.context = 0;
-    options.device = device;
+    options.group = strlen(device) > 4 ? group : nullptr;
+    options.device = options.group ? "cpu" : device;
     options.cuda_library = MORAY_FAKE_CUDA;
     moray_memory_plan plan = {};
     moray_status *refused = moray_model_query_memory(model, &options, &plan);
@@ -47,6 +53,7 @@ bool exercise(const TempFile &file, const std::vector<uint8_t> &bytes) {
     moray_status_free(refused);
     moray_engine_destroy(engine);
   }
+  moray_group_destroy(group);
   moray_model_unload(model);
   return true;
 }
@@ -95,6 +102,7 @@ TEST(Mutation, RepairedWords) {
   ToyArtifact toy;
   toy.addCudaTarget();
   toy.addCubin(1, 80);
+  toy.addExperts(); // to the target of the CPU
   const std::vector<uint8_t> good = toy.serialize();
   const TempFile file(good);
   const moray_section metadata = preambleOf(good).sections[MORAY_SECTION_METADATA];
