@@ -144,5 +144,5 @@ int main(int argc, char **argv) {
   options.hasPrompt = app.count("--prompt") != 0;
   options.hasTokens = app.count("--tokens") != 0;
   installSignalHandlers();
-  return run(options);
+  return letOthersSpeak(run(options));
 }
