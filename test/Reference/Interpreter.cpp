@@ -164,15 +164,19 @@ LogicalResult Interpreter::runOp(Operation *op) {
                       tensor(append.getRope()));
     return success();
   }
-  // A single rank receives exactly what it sends, in the same order.
+  // A single rank receives exactly what it sends, in the same order. Copied first: a new entry may move the others.
+  auto forward = [&](Value from, Value to) {
+    RuntimeValue value = values.find(from)->second;
+    values[to] = std::move(value);
+  };
   if (auto dispatch = dyn_cast<moe::DispatchRanksOp>(op)) {
     for (auto [operand, result] : llvm::zip_first(op->getOperands(), op->getResults()))
-      values[result] = values.find(operand)->second;
+      forward(operand, result);
     values[dispatch.getExchange()] = int64_t(0);
     return success();
   }
   if (auto combine = dyn_cast<moe::CombineRanksOp>(op)) {
-    values[combine.getResult()] = values.find(combine.getSource())->second;
+    forward(combine.getSource(), combine.getResult());
     return success();
   }
   if (failed(checkRows(op)))
