@@ -3,10 +3,8 @@
 #include "common/cli.h"
 #include "common/runtime_handles.h"
 
-#include <chrono>
 #include <climits>
 #include <string>
-#include <thread>
 
 namespace moray::tools {
 
@@ -43,14 +41,6 @@ inline int createGroup(const GroupFlags &flags, Group &group, moray_group_info &
   group.reset(created);
   moray_group_query_info(created, &info);
   return kExitOk;
-}
-
-/// To be called before a rank ends: mpirun kills the job as soon as the first rank ends with an error, and the others
-/// shall say what they saw.
-inline int letOthersSpeak(int code) {
-  if (code == kExitRank)
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  return code;
 }
 
 } // namespace moray::tools

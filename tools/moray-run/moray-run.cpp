@@ -144,5 +144,5 @@ int main(int argc, char **argv) {
   options.hasPrompt = app.count("--prompt") != 0;
   options.hasTokens = app.count("--tokens") != 0;
   installSignalHandlers();
-  return letOthersSpeak(run(options));
+  return run(options);
 }
