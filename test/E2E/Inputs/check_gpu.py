@@ -18,7 +18,7 @@ MARGIN = 0.2
 
 folder, cpu_artifact, gpu_artifact, library, sm, scratch = sys.argv[1:7]
 TOKENS = int(sys.argv[7]) if len(sys.argv) > 7 else 16
-os.environ["MORAY_GPUSIM_SM"] = sm
+os.environ.update(MORAY_GPUSIM_SM=sm, MORAY_GPUSIM_EXIT_CODE="99")  # any report, leaks too, ends a tool with 99
 GPU = ["--device", "cuda", "--cuda-library", library]
 
 
