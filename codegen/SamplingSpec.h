@@ -8,6 +8,9 @@
 
 namespace moray::codegen {
 
+constexpr float kWeightUnit = 1099511627776.0f;           // 2^40: the weight of the best token
+constexpr int64_t kGolden = int64_t(0x9E3779B97F4A7C15u); // G below
+
 /// Sample: logits [outs, vocab] f32 and moray_sample_params [outs] give token ids [outs] i32. Per row:
 ///   temperature <= 0 (or so small that max / temperature overflows): the largest logit, the smallest id of equals.
 ///   x = logit / temperature; weight = floor(exp(x - max x) * 2^40) as an integer, so that sums do not depend on their

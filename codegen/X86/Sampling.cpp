@@ -19,8 +19,6 @@ namespace {
 
 constexpr unsigned kLanes = 32;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kWeightUnit = 1099511627776.0f; // 2^40
-constexpr int64_t kGolden = int64_t(0x9E3779B97F4A7C15u);
 
 /// Tokens in descending order up to a threshold: all with key > key, and the first `ties` with the same key.
 struct Selection {
