@@ -12,7 +12,7 @@ using namespace moray::test;
 namespace {
 struct Golden {
   moray::frontend::SafetensorsFile file =
-      std::move(*moray::frontend::SafetensorsFile::open(MORAY_SOURCE_DIR "/test/golden/ops/fp8.safetensors"));
+      std::move(*moray::frontend::SafetensorsFile::open(MORAY_BINARY_DIR "/test/golden/ops/fp8.safetensors"));
   template <typename T> std::vector<T> read(const std::string &name) {
     const moray::frontend::TensorInfo *tensor = file.find(name);
     if (!tensor)

@@ -74,7 +74,7 @@ static void checkCase(const std::string &name, const RouterCase &c, std::map<std
 
 TEST(Router, GoldenCases) {
   auto golden = readGolden("router");
-  std::ifstream file(MORAY_SOURCE_DIR "/test/golden/ops/ops.json");
+  std::ifstream file(MORAY_BINARY_DIR "/test/golden/ops/ops.json");
   auto cases = nlohmann::json::parse(file)["router"]["cases"];
   int checked = 0;
   for (auto &[name, j] : cases.items()) {

@@ -74,7 +74,7 @@ TEST(RowOps, SwigluEqualsGoldenAndModel) {
 
 TEST(RowOps, RopeTablesAndRotationsEqualGolden) {
   auto golden = readGolden("rope");
-  std::ifstream file(MORAY_SOURCE_DIR "/test/golden/ops/ops.json");
+  std::ifstream file(MORAY_BINARY_DIR "/test/golden/ops/ops.json");
   auto configs = nlohmann::json::parse(file)["rope"]["configs"];
   for (auto &entry : configs.items()) {
     const std::string name = entry.key();

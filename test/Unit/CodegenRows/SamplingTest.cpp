@@ -101,7 +101,7 @@ TEST(Sampling, EqualsTheDefinition) {
 
 TEST(Sampling, GoldenDistributions) {
   auto golden = readGolden("sampling");
-  std::ifstream file(MORAY_SOURCE_DIR "/test/golden/ops/ops.json");
+  std::ifstream file(MORAY_BINARY_DIR "/test/golden/ops/ops.json");
   auto settings = nlohmann::json::parse(file)["sampling"]["settings"];
   const auto &logits = golden["logits"], &wanted = golden["probabilities"];
   const size_t rows = logits.shape[0], vocab = logits.shape[1], draws = 3000;

@@ -31,7 +31,7 @@ KernelSpec moray::test::specOf(const std::string &ir) {
 }
 
 std::map<std::string, Golden> moray::test::readGolden(const std::string &name) {
-  std::ifstream file(MORAY_SOURCE_DIR "/test/golden/ops/" + name + ".safetensors", std::ios::binary);
+  std::ifstream file(MORAY_BINARY_DIR "/test/golden/ops/" + name + ".safetensors", std::ios::binary);
   std::vector<char> bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
   if (bytes.size() < 8)
     throw std::runtime_error("no golden file " + name);

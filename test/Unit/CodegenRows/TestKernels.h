@@ -21,7 +21,7 @@ struct Golden {
   std::vector<int32_t> i32;
   std::vector<uint8_t> u8;
 };
-/// All tensors of test/golden/ops/<name>.safetensors.
+/// All tensors of test/golden/ops/<name>.safetensors in the build folder (packed in test/data/ops.tar.xz).
 std::map<std::string, Golden> readGolden(const std::string &name);
 
 /// Rows of `width` elements as a guarded operand whose last byte is the last of its page.

@@ -8,7 +8,7 @@ namespace fp8 = moray::lm::fp8;
 using moray::test::GoldenFile;
 
 static const GoldenFile &golden() {
-  static GoldenFile file(MORAY_SOURCE_DIR "/test/golden/ops/fp8.safetensors");
+  static GoldenFile file(MORAY_BINARY_DIR "/test/golden/ops/fp8.safetensors");
   return file;
 }
 

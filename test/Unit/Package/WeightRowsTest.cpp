@@ -101,7 +101,7 @@ TEST_F(WeightRowsTest, QuantisesTheGoldenWeights) {
     lm.weight @s2 recipe(#lm.quantize_scales<@w, ue8m0>) : tensor<2x3xf32>
     lm.weight @d recipe(#lm.dequantize<@c, @s>) : tensor<200x264xf32>
     lm.weight @d16 recipe(#lm.dequantize<@c, @s>) : tensor<200x264xbf16>)");
-  GoldenFile golden(MORAY_SOURCE_DIR "/test/golden/ops/fp8.safetensors");
+  GoldenFile golden(MORAY_BINARY_DIR "/test/golden/ops/fp8.safetensors");
   source.add("w", golden.get<float>("w.random.x"));
   EXPECT_EQ(golden.get<uint8_t>("w.random.fp32.codes"), read<uint8_t>("c"));
   EXPECT_EQ(golden.get<float>("w.random.fp32.scale_inv"), read<float>("s"));

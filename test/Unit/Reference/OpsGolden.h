@@ -1,4 +1,4 @@
-// Access to the operator vectors in test/golden/ops.
+// Access to the operator vectors of test/data/ops.tar.xz, unpacked in the build folder.
 #ifndef MORAY_TEST_UNIT_REFERENCE_OPSGOLDEN_H
 #define MORAY_TEST_UNIT_REFERENCE_OPSGOLDEN_H
 
@@ -14,7 +14,7 @@ namespace moray::reference {
 class OpsGolden {
 public:
   explicit OpsGolden(const std::string &name) {
-    auto read = readTensors(MORAY_SOURCE_DIR "/test/golden/ops/" + name + ".safetensors");
+    auto read = readTensors(MORAY_BINARY_DIR "/test/golden/ops/" + name + ".safetensors");
     EXPECT_TRUE(static_cast<bool>(read)) << (read ? "" : read.error().text());
     if (read)
       tensors = std::move(*read);
