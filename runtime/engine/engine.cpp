@@ -181,8 +181,8 @@ Status Engine::step(moray_step_info &info) {
     info.seqs = static_cast<uint32_t>(live[MORAY_LIVE_SEQS]);
     info.outs = static_cast<uint32_t>(live[MORAY_LIVE_OUTS]);
     if (link)
-      link->beginStep();
-    status = compute();
+      executor->beginStep(link->decideAlone(live));
+    status = compute(info.rows);
   }
   info.running = static_cast<uint32_t>(running.size() + away.size());
   info.waiting = static_cast<uint32_t>(waiting.size());
@@ -191,8 +191,8 @@ Status Engine::step(moray_step_info &info) {
   return status;
 }
 
-Status Engine::compute() {
-  Status status = runPrograms();
+Status Engine::compute(uint64_t mostRows) {
+  Status status = runPrograms(mostRows);
   if (status.ok())
     status = deliver();
   if (!status.ok())
@@ -203,13 +203,13 @@ Status Engine::compute() {
   return status;
 }
 
-Status Engine::runPrograms() {
+Status Engine::runPrograms(uint64_t mostRows) {
   batcher.writeInputs(*executor);
   if (batcher.anySample())
     batcher.writeSampling(*executor);
   if (batcher.anyScore())
     batcher.writeTargets(*executor);
-  return executor->step({batcher.live(), batcher.anySample(), batcher.anyScore(), batcher.anyLogits()});
+  return executor->step({batcher.live(), batcher.anySample(), batcher.anyScore(), batcher.anyLogits(), mostRows});
 }
 
 Status Engine::deliver() {

@@ -50,8 +50,9 @@ private:
   Status checkPrompt(Span<const int32_t> prompt, const moray_sequence_options &options) const;
   Status checkLength(size_t prompt, const moray_sequence &sequence) const;
   void admit();
-  Status compute();
-  Status runPrograms();
+  // `mostRows` as in StepRequest.
+  Status compute(uint64_t mostRows);
+  Status runPrograms(uint64_t mostRows);
   Status deliver();
   void deliverRow(const OutRow &out, int32_t token, float logProb, const float *logits);
   void advance(moray_sequence &sequence, uint64_t rows, uint64_t time);
@@ -63,6 +64,7 @@ private:
   Status joinGroup();
   Status connectGroup(Status status);
   Status stepTogether(bool work, moray_step_info &info, bool &ended);
+  Status closeGroup();
   void failGroup(const Status &cause);
   Status receive(Bytes bytes, uint32_t from);
   Status receiveSequence(const Message &message, Inbox &inbox);
@@ -73,6 +75,7 @@ private:
 
   const Artifact &artifact;
   EngineSetup setup = {};
+  std::unique_ptr<GroupLink> link; // null: one process; outlives the executor's exchange
   std::unique_ptr<Executor> executor;
   PagePool pages;
   Batcher batcher;
@@ -82,9 +85,8 @@ private:
   std::vector<std::unique_ptr<moray_sequence>> sequences;
   moray_statistics statistics = {};
 
-  std::unique_ptr<GroupLink> link; // null: one process
-  std::vector<uint8_t> received;   // from rank 0, handled after the step
-  uint64_t added = 0;              // sequences, since the start
+  std::vector<uint8_t> received; // from rank 0, handled after the step
+  uint64_t added = 0;            // sequences, since the start
   bool groupFailed = false, groupEnded = false;
   bool heldBack = false; // the latest step admitted nothing
 };

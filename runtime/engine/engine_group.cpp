@@ -23,14 +23,19 @@ Status Engine::connectGroup(Status status) {
   if (!link)
     return status;
   if (status.ok())
-    status = link->connect();
+    status = executor->openExchange(link->exchange());
   if (!status.ok()) {
     link->announce(status);
+    executor.reset();
     link.reset();
-    return status;
   }
-  executor->attach(link->communicator());
-  return {};
+  return status;
+}
+
+// The orderly end of all ranks.
+Status Engine::closeGroup() {
+  MORAY_TRY(executor->closeExchange());
+  return link->close();
 }
 
 Engine::~Engine() {
@@ -43,7 +48,7 @@ Engine::~Engine() {
   if (link->ranks() > 1 && link->rank() == 0)
     status = link->agree(false, idle, /*stop=*/true, decision);
   if (status.ok() && (link->ranks() == 1 || link->rank() == 0))
-    status = link->close();
+    status = closeGroup();
 }
 
 // ---- steps ----
@@ -64,8 +69,10 @@ Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
       status = receive(decision.payload[r], r);
     if (!first && decision.payload.size() == 1)
       received.assign(decision.payload[0].begin(), decision.payload[0].end());
-    if (status.ok() && decision.program != 0 && !ended)
-      status = compute();
+    if (status.ok() && decision.program != 0 && !ended) {
+      executor->beginStep(decision);
+      status = compute(static_cast<uint64_t>(decision.max[MORAY_LIVE_ROWS]));
+    }
     if (!first && status.ok())
       status = receive({received.data(), received.size()}, 0);
   }
@@ -98,7 +105,7 @@ Status Engine::serve() {
                     sequences.end());
   }
   groupEnded = true;
-  return link->close();
+  return closeGroup();
 }
 
 // ---- messages ----

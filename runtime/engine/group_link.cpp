@@ -42,8 +42,6 @@ Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
   return comm::joinGroup(*group, identityOf(artifact, setup, placement.hash()), limit, channel);
 }
 
-Status GroupLink::connect() { return comm::makeCommunicator(*group, placement, channel.get(), between); }
-
 bool GroupLink::sending() const {
   return std::any_of(outboxes.begin(), outboxes.end(), [](const Outbox &outbox) { return !outbox.bytes().empty(); });
 }
@@ -59,13 +57,16 @@ Status GroupLink::agree(bool work, const int32_t (&live)[4], bool stop, comm::St
   MORAY_TRY(channel->agree(vote, decision));
   for (Outbox &outbox : outboxes)
     outbox.clear();
-  between->beginStep(decision.step);
   return {};
 }
 
-Status GroupLink::close() {
-  MORAY_TRY(between->close());
-  return channel->close();
+comm::StepDecision GroupLink::decideAlone(const int32_t (&live)[4]) {
+  comm::StepDecision decision;
+  decision.step = ++steps;
+  decision.program = decision.activeRanks = 1;
+  std::copy(live, live + 4, decision.sum);
+  std::copy(live, live + 4, decision.max);
+  return decision;
 }
 
 } // namespace moray::rt

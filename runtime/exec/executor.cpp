@@ -16,11 +16,13 @@ Status Executor::bind(const MemoryMap &map) {
   return {};
 }
 
-Status Executor::evaluateCopies(const int32_t (&counts)[4]) {
+Status Executor::evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows) {
   for (size_t i = 0; i < 4; ++i)
     plan.symbols[static_cast<size_t>(schema::SymbolId::Rows) + i] = static_cast<uint64_t>(counts[i]);
   plan.symbols[static_cast<size_t>(schema::SymbolId::PrefillRows)] =
       static_cast<uint64_t>(counts[MORAY_LIVE_ROWS] - counts[MORAY_LIVE_DECODE_ROWS]);
+  receivedRows =
+      plan.capacities.distributed ? plan.capacities.ranks * mostRows : static_cast<uint64_t>(counts[MORAY_LIVE_ROWS]);
   for (size_t c = 0; c < bound.copies.size(); ++c) {
     MORAY_TRY(evaluateSize(bound.copies[c].expression, plan.symbols, copyBytes[c]));
     if (copyBytes[c] > bound.copies[c].limit)
@@ -73,44 +75,6 @@ Status Executor::findProbe(const char *name, uint32_t &kernel) const {
       return {};
   }
   return fail(kE5009, "the artifact has no probe kernel '%s' of two operands; moray-inspect lists its kernels", name);
-}
-
-// ---- collectives ----
-
-Status Executor::runCollective(const CollectiveCall &call) {
-  const CollectiveCall::Area(&args)[kDispatchArgs] = call.args;
-  auto indices = [&args](size_t i) { return static_cast<int32_t *>(args[i].address); };
-  if (call.kind == schema::CollectiveKind::Combine) {
-    comm::CombineArgs combine;
-    combine.layer = call.layer;
-    combine.rowBytes = call.rowBytes;
-    combine.er = args[0].address;
-    combine.erRows = args[0].bytes / call.rowBytes;
-    combine.e = args[1].address;
-    combine.eRows = args[1].bytes / call.rowBytes;
-    return communicator->combine(combine);
-  }
-  const uint32_t experts = artifact.model().experts();
-  comm::DispatchArgs dispatch;
-  dispatch.layer = call.layer;
-  dispatch.rowBytes = call.rowBytes;
-  dispatch.x = args[0].address;
-  dispatch.rows = plan.symbols[static_cast<size_t>(schema::SymbolId::Rows)];
-  // Kernels of a step without rows need not have written anything.
-  if (dispatch.rows == 0)
-    std::fill_n(indices(2), experts + 1, 0);
-  dispatch.tokens = indices(1);
-  dispatch.offsets = indices(2);
-  if (dispatch.offsets[experts] < 0 ||
-      static_cast<uint64_t>(dispatch.offsets[experts]) > args[1].bytes / sizeof(int32_t))
-    return fail(kE5013, "a step gives %d rows to experts, its list has room for %llu; compile the model again",
-                dispatch.offsets[experts], number(args[1].bytes / sizeof(int32_t)));
-  dispatch.xr = args[3].address;
-  dispatch.xrRows = args[3].bytes / call.rowBytes;
-  dispatch.tokensR = indices(4);
-  dispatch.tokensRCount = args[4].bytes / sizeof(int32_t);
-  dispatch.offsetsR = indices(5);
-  return communicator->dispatch(dispatch);
 }
 
 // ---- times ----

@@ -1,7 +1,7 @@
 // What the engine knows of a device: it runs steps. Binding, sizes of copies and kernel times are the same everywhere.
 #pragma once
 #include "runtime/base/span.h"
-#include "runtime/comm/communicator.h"
+#include "runtime/comm/group.h"
 #include "runtime/exec/program.h"
 
 namespace moray::rt {
@@ -11,6 +11,14 @@ struct StepRequest {
   const int32_t (&live)[4];
   bool sample, score; // run these programs as well
   bool logits;        // the caller reads them
+  uint64_t mostRows;  // the most live rows that any rank has in this step; without a group its own
+};
+
+// What the exchange of distributed steps is made of; group and channel outlive the executor.
+struct ExchangeSetup {
+  const moray_group *group;
+  comm::Placement placement;
+  comm::ControlChannel *channel;
 };
 
 class Executor {
@@ -31,8 +39,13 @@ public:
   virtual bool compiledByDriver(size_t kernel) const = 0;
   virtual moray_bucket_info bucket(size_t index) const = 0;
 
-  // What a distributed step moves rows with; it outlives the executor.
-  void attach(comm::Communicator &between) { communicator = &between; }
+  // Distributed steps. All ranks open and close together, and begin each step with the same decision before they run
+  // it. CPU: errors of comm::makeCommunicator.
+  virtual Status openExchange(const ExchangeSetup &setup) = 0;
+  virtual Status closeExchange() = 0;
+  virtual void beginStep(const comm::StepDecision &decision) = 0;
+  // Adds the rows that this rank has given to experts since the last call: loads [layers][experts].
+  virtual Status addExpertLoads(uint64_t *loads) = 0;
 
   bool has(Entry entry) const { return plan.entries[static_cast<size_t>(entry)].program != kNoProgram; }
   // Host memory of an input or a result.
@@ -60,23 +73,20 @@ protected:
   void startProfile();
   bool profiling() const { return !times.empty(); }
   void account(uint32_t slot, uint64_t ns);
-  // Puts live counts into the symbols and evaluates sizes of copies. 5013 where one exceeds its plan.
-  Status evaluateCopies(const int32_t (&counts)[4]);
+  // Puts live counts into the symbols and evaluates sizes of copies; `mostRows` as in StepRequest. 5013 where one
+  // exceeds its plan.
+  Status evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows);
   Status checkScratch(size_t kernel) const;
   Status memoryError(const char *advice) const; // 5001 with the table of needs
   moray_string kernelName(uint32_t slot) const;
   Status findProbe(const char *name, uint32_t &kernel) const; // 5009 where there is none
-  // Runs a collective at the current live counts. 5013 where index arrays exceed their buffers; what the communicator
-  // returns.
-  Status runCollective(const CollectiveCall &call);
-
   const Artifact &artifact;
   ExecPlan plan;
   uint8_t *hostIo = nullptr;
   Binding bound;
   std::vector<uint64_t> copyBytes; // by copy
+  uint64_t receivedRows = 0;       // that may arrive in this step
   Counters counted = {};
-  comm::Communicator *communicator = nullptr;
 
 private:
   std::vector<Times> times;

@@ -111,12 +111,13 @@ void CpuExecutor::describe(moray_engine_info &info) const {
   info.cpu_level = {name, strlen(name)};
 }
 
-Status CpuExecutor::setLive(const int32_t (&counts)[4]) {
-  if (evaluated && std::equal(counts, counts + 4, live))
+Status CpuExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows) {
+  if (evaluated && mostRows == evaluatedMost && std::equal(counts, counts + 4, live))
     return {};
   evaluated = false;
+  evaluatedMost = mostRows;
   std::copy(counts, counts + 4, live);
-  MORAY_TRY(evaluateCopies(counts));
+  MORAY_TRY(evaluateCopies(counts, mostRows));
   const size_t kernels = plan.code.variants.size();
   for (size_t k = 0; k < kernels; ++k) {
     MORAY_TRY(evaluateSize(plan.code.variants[k]->tasks(), plan.symbols, taskCounts[k]));
@@ -129,7 +130,7 @@ Status CpuExecutor::setLive(const int32_t (&counts)[4]) {
 }
 
 Status CpuExecutor::step(const StepRequest &request) {
-  MORAY_TRY(setLive(request.live));
+  MORAY_TRY(setLive(request.live, request.mostRows));
   const uint64_t start = nowNs();
   MORAY_TRY(run(Entry::Step));
   const uint64_t middle = nowNs();

@@ -17,6 +17,10 @@ public:
   Status create(const moray_engine_options &options);
 
   Status step(const StepRequest &request) override;
+  Status openExchange(const ExchangeSetup &setup) override;
+  Status closeExchange() override;
+  void beginStep(const comm::StepDecision &decision) override;
+  Status addExpertLoads(uint64_t *loads) override;
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
   void describe(moray_engine_info &info) const override;
   bool compiledByDriver(size_t) const override { return false; }
@@ -32,12 +36,15 @@ private:
   Status mapImages();
   void finishLaunches(); // fills what binding leaves to the CPU
   // Sets the live counts and evaluates tasks and copy sizes where they changed.
-  Status setLive(const int32_t (&counts)[4]);
+  Status setLive(const int32_t (&counts)[4], uint64_t mostRows);
   Status run(Entry entry);
   Status faultError(const Launch &launch);
   moray_kernel_fn entryOf(size_t kernel) const;
   // A collective as a launch of one task: worker 0 runs it, the others wait at the barrier.
   static void collectiveTask(const moray_kernel_args *args, uint64_t task, void *scratch, uint32_t *fault);
+  // Runs a collective at the current live counts. 5013 where index arrays exceed their buffers; what the communicator
+  // returns.
+  Status runCollective(const CollectiveCall &call);
   void work(uint32_t worker);
   void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
   bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
@@ -51,6 +58,10 @@ private:
   std::vector<uint64_t> taskCounts; // by slot: kernels, collectives, copies
   Status collectiveStatus;          // of the run, written by worker 0
   bool evaluated = false;
+  uint64_t evaluatedMost = 0; // rows of a rank that the counts are for
+
+  std::unique_ptr<comm::Communicator> communicator;
+  std::vector<uint64_t> loads; // [layers][experts] rows
 
   alignas(64) int32_t live[4] = {};
   alignas(64) uint32_t fault = 0; // written by kernels, read behind barriers

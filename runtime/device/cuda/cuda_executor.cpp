@@ -148,6 +148,13 @@ moray_bucket_info CudaExecutor::bucket(size_t index) const {
   return {static_cast<uint32_t>(buckets[index].seqs), buckets[index].graph ? buckets[index].launches : 0};
 }
 
+// ---- distributed steps, which resolveOptions() refuses for a GPU ----
+
+Status CudaExecutor::openExchange(const ExchangeSetup &) { return fail(kE5012, "no distributed steps on a GPU"); }
+Status CudaExecutor::closeExchange() { return {}; }
+void CudaExecutor::beginStep(const comm::StepDecision &) {}
+Status CudaExecutor::addExpertLoads(uint64_t *) { return {}; }
+
 // ---- steps ----
 
 Status CudaExecutor::step(const StepRequest &request) {
@@ -177,7 +184,7 @@ Status CudaExecutor::runStep(const StepRequest &request) {
     MORAY_TRY(capture(*bucket));
   stepKind = bucket ? "decode graph" : "single launches";
   if (!bucket)
-    MORAY_TRY(setLive(request.live));
+    MORAY_TRY(setLive(request.live, request.mostRows));
   MORAY_TRY(upload(request));
   if (bucket) {
     MORAY_TRY(check((*driver)->graphLaunch(bucket->graph, stream), "launching a graph"));
@@ -199,11 +206,12 @@ Status CudaExecutor::runStep(const StepRequest &request) {
 }
 
 // Evaluates grids and sizes of copies where the counts changed.
-Status CudaExecutor::setLive(const int32_t (&counts)[4]) {
-  if (std::equal(counts, counts + 4, evaluated))
+Status CudaExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows) {
+  if (mostRows == evaluatedMost && std::equal(counts, counts + 4, evaluated))
     return {};
   evaluated[0] = -1;
-  MORAY_TRY(evaluateCopies(counts));
+  evaluatedMost = mostRows;
+  MORAY_TRY(evaluateCopies(counts, mostRows));
   for (size_t k = 0; k < plan.code.variants.size(); ++k) {
     MORAY_TRY(checkScratch(k));
     const auto *stages = plan.code.variants[k]->stages();

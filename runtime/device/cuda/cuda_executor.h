@@ -22,6 +22,10 @@ public:
   // After 5020 the context is lost: every later step is refused with 5022. After any other error the next step may
   // work.
   Status step(const StepRequest &request) override;
+  Status openExchange(const ExchangeSetup &setup) override;
+  Status closeExchange() override;
+  void beginStep(const comm::StepDecision &decision) override;
+  Status addExpertLoads(uint64_t *loads) override;
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
   void describe(moray_engine_info &info) const override;
   bool compiledByDriver(size_t kernel) const override { return modules->fromPtx(kernel); }
@@ -47,7 +51,7 @@ private:
   Status prepareProfile(bool flush);
 
   Status runStep(const StepRequest &request);
-  Status setLive(const int32_t (&counts)[4]);
+  Status setLive(const int32_t (&counts)[4], uint64_t mostRows);
   Status upload(const StepRequest &request);
   Status uploadGuarded(const StepRequest &request);
   Status download(const StepRequest &request);
@@ -84,6 +88,7 @@ private:
   std::vector<uint32_t> grids;          // of all stages of all kernels
   std::vector<size_t> gridFirst;        // by kernel
   int32_t evaluated[4] = {-1, 0, 0, 0}; // the counts that `grids` are for
+  uint64_t evaluatedMost = 0;           // and the rows of a rank
 
   bool waitAfterLaunch = false, lost = false;
   uint64_t stepNumber = 0, lostStep = 0;

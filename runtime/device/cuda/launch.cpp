@@ -22,7 +22,7 @@ CudaExecutor::Bucket *CudaExecutor::bucketFor(const StepRequest &request) {
 // Grids are those of a full bucket; kernels read the real counts from device memory.
 Status CudaExecutor::capture(Bucket &bucket) {
   stepKind = "capture of a decode graph";
-  MORAY_TRY(setLive({bucket.seqs, bucket.seqs, bucket.seqs, bucket.seqs}));
+  MORAY_TRY(setLive({bucket.seqs, bucket.seqs, bucket.seqs, bucket.seqs}, static_cast<uint64_t>(bucket.seqs)));
   const uint64_t launches = counted.launches;
   MORAY_TRY(check((*driver)->streamBeginCapture(stream, kCaptureThreadLocal), "beginning a capture"));
   Status status = launchProgram(Entry::Step);

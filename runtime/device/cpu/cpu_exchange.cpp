@@ -1,0 +1,63 @@
+// How a CPU takes part in distributed steps: the communicator of host memory and its collectives.
+#include "runtime/device/cpu/cpu_executor.h"
+#include <algorithm>
+
+namespace moray::rt {
+
+static unsigned long long number(uint64_t value) { return value; }
+
+Status CpuExecutor::openExchange(const ExchangeSetup &setup) {
+  loads.assign(uint64_t{artifact.model().layers()} * artifact.model().experts(), 0);
+  return comm::makeCommunicator(*setup.group, setup.placement, setup.channel, communicator);
+}
+
+Status CpuExecutor::closeExchange() { return communicator->close(); }
+
+void CpuExecutor::beginStep(const comm::StepDecision &decision) { communicator->beginStep(decision.step); }
+
+Status CpuExecutor::addExpertLoads(uint64_t *sums) {
+  std::transform(loads.begin(), loads.end(), sums, sums, [](uint64_t load, uint64_t sum) { return load + sum; });
+  std::fill(loads.begin(), loads.end(), 0);
+  return {};
+}
+
+Status CpuExecutor::runCollective(const CollectiveCall &call) {
+  const CollectiveCall::Area(&args)[kDispatchArgs] = call.args;
+  auto indices = [&args](size_t i) { return static_cast<int32_t *>(args[i].address); };
+  if (call.kind == schema::CollectiveKind::Combine) {
+    comm::CombineArgs combine;
+    combine.layer = call.layer;
+    combine.rowBytes = call.rowBytes;
+    combine.er = args[0].address;
+    combine.erRows = args[0].bytes / call.rowBytes;
+    combine.e = args[1].address;
+    combine.eRows = args[1].bytes / call.rowBytes;
+    return communicator->combine(combine);
+  }
+  const uint32_t experts = artifact.model().experts();
+  comm::DispatchArgs dispatch;
+  dispatch.layer = call.layer;
+  dispatch.rowBytes = call.rowBytes;
+  dispatch.x = args[0].address;
+  dispatch.rows = plan.symbols[static_cast<size_t>(schema::SymbolId::Rows)];
+  // Kernels of a step without rows need not have written anything.
+  if (dispatch.rows == 0)
+    std::fill_n(indices(2), experts + 1, 0);
+  dispatch.tokens = indices(1);
+  dispatch.offsets = indices(2);
+  if (dispatch.offsets[experts] < 0 ||
+      static_cast<uint64_t>(dispatch.offsets[experts]) > args[1].bytes / sizeof(int32_t))
+    return fail(kE5013, "a step gives %d rows to experts, its list has room for %llu; compile the model again",
+                dispatch.offsets[experts], number(args[1].bytes / sizeof(int32_t)));
+  uint64_t *counts = loads.data() + static_cast<size_t>(std::max(call.layer, 0)) * experts;
+  for (uint32_t e = 0; e < experts; ++e)
+    counts[e] += static_cast<uint64_t>(dispatch.offsets[e + 1]) - static_cast<uint64_t>(dispatch.offsets[e]);
+  dispatch.xr = args[3].address;
+  dispatch.xrRows = args[3].bytes / call.rowBytes;
+  dispatch.tokensR = indices(4);
+  dispatch.tokensRCount = args[4].bytes / sizeof(int32_t);
+  dispatch.offsetsR = indices(5);
+  return communicator->dispatch(dispatch);
+}
+
+} // namespace moray::rt
