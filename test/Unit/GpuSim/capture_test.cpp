@@ -105,6 +105,20 @@ TEST_F(CaptureTest, NodesTellWhatTheyAre) {
   EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuGraphNodeGetType(nodes[0], &type));
 }
 
+TEST_F(CaptureTest, HostFunctionsAreNodes) {
+  int calls = 0;
+  beginCapture();
+  EXPECT_CU(CUDA_SUCCESS, launch(addOne, data, 1, stream));
+  EXPECT_CU(CUDA_SUCCESS, cuLaunchHostFunc(stream, [](void *count) { ++*static_cast<int *>(count); }, &calls));
+  CUgraphExec exec = finishCapture(stream);
+  EXPECT_EQ(0, calls);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_CU(CUDA_SUCCESS, cuGraphLaunch(exec, stream));
+  EXPECT_CU(CUDA_SUCCESS, cuStreamSynchronize(stream));
+  EXPECT_EQ(3, calls);
+  EXPECT_CU(CUDA_SUCCESS, cuGraphExecDestroy(exec));
+}
+
 TEST_F(CaptureTest, CallsThatMayWaitAreForbidden) {
   CUdeviceptr address = 0;
   CUmodule loaded = nullptr;

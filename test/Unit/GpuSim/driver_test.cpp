@@ -3,6 +3,7 @@
 
 #include "test/gpusim/memory/global_memory.h"
 
+#include <atomic>
 #include <cstring>
 #include <thread>
 
@@ -218,6 +219,8 @@ TEST_F(DriverTest, CopiesHappenWhenSomebodyWaits) {
   EXPECT_CU(CUDA_SUCCESS, cuMemcpyDtoHAsync_v2(&result, address, 4, stream));
   EXPECT_EQ(0u, result) << "nobody has waited";
   EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+  while (cuStreamQuery(stream) == CUDA_ERROR_NOT_READY)
+    std::this_thread::yield();
   EXPECT_CU(CUDA_SUCCESS, cuStreamQuery(stream));
   EXPECT_EQ(20u, result);
   EXPECT_CU(CUDA_SUCCESS, cuMemcpyHtoDAsync_v2(address, &pageable, 4, stream));
@@ -282,6 +285,34 @@ TEST_F(DriverTest, EventsMeasureTime) {
   EXPECT_GT(milliseconds, 0);
   EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuEventElapsedTime(&milliseconds, start, event())) << "without timing";
   EXPECT_CU(CUDA_ERROR_INVALID_HANDLE, cuEventRecord(reinterpret_cast<CUevent>(nonBlockingStream()), nullptr));
+}
+
+TEST_F(DriverTest, QueriesDoNotWaitForHostFunctions) {
+  begin();
+  std::atomic<bool> open{false};
+  auto wait = [](void *flag) {
+    while (!*static_cast<std::atomic<bool> *>(flag))
+      std::this_thread::yield();
+  };
+  CUdeviceptr address = allocate({1}), other = allocate({7});
+  CUstream stream = nonBlockingStream();
+  CUevent before = event(), after = event();
+  CUfunction addOne = kernel("add_one");
+  EXPECT_CU(CUDA_SUCCESS, launch(addOne, address, 1, stream));
+  EXPECT_CU(CUDA_SUCCESS, cuEventRecord(before, stream));
+  EXPECT_CU(CUDA_SUCCESS, cuLaunchHostFunc(stream, wait, &open));
+  EXPECT_CU(CUDA_SUCCESS, launch(addOne, address, 1, stream));
+  EXPECT_CU(CUDA_SUCCESS, cuEventRecord(after, stream));
+  EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+  EXPECT_CU(CUDA_SUCCESS, cuEventSynchronize(before)) << "what stands before the function has run";
+  EXPECT_CU(CUDA_ERROR_NOT_READY, cuStreamQuery(stream));
+  EXPECT_CU(CUDA_ERROR_NOT_READY, cuEventQuery(after));
+  EXPECT_EQ(Words{7}, read(other, 1)) << "other calls work meanwhile";
+  EXPECT_CU(CUDA_SUCCESS, launch(addOne, address, 1, stream)); // joins the work in progress
+  open = true;
+  EXPECT_CU(CUDA_SUCCESS, cuStreamSynchronize(stream));
+  EXPECT_CU(CUDA_SUCCESS, cuEventQuery(after));
+  EXPECT_EQ(Words{4}, read(address, 1));
 }
 
 TEST_F(DriverTest, HostFunctionsRunInOrderAndMayNotCallBack) {

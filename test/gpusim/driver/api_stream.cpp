@@ -40,8 +40,8 @@ GPUSIM_EXPORT CUresult cuStreamDestroy_v2(CUstream handle) {
 namespace {
 
 // Runs body(Context &, Stream &) for a call that waits for or asks after a stream.
-template <typename Body> CUresult onIdleStream(CUstream handle, Body body) {
-  return inContext(Call::Unsafe, [&](Context &context) -> CUresult {
+template <typename Body> CUresult onIdleStream(Call call, CUstream handle, Body body) {
+  return inContext(call, [&](Context &context) -> CUresult {
     std::shared_ptr<Stream> stream = context.stream(handle);
     if (!stream)
       return CUDA_ERROR_INVALID_HANDLE;
@@ -51,37 +51,27 @@ template <typename Body> CUresult onIdleStream(CUstream handle, Body body) {
       stream->capture->invalid = true;
       return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
-    return body(context, *stream);
+    return body(context, stream);
   });
-}
-
-// Executes what a wait for the stream covers; false if nothing was left to do.
-bool drainForWait(Context &context, Stream &stream) {
-  bool busy = !stream.pending.empty();
-  if (stream.handle != CU_STREAM_LEGACY) {
-    context.drain(stream);
-    return busy;
-  }
-  for (auto &[handle, other] : context.streams)
-    busy |= !other->nonBlocking && !other->pending.empty();
-  context.drainLegacy();
-  return busy;
 }
 
 } // namespace
 
 GPUSIM_EXPORT CUresult cuStreamSynchronize(CUstream handle) {
-  return onIdleStream(handle, [](Context &context, Stream &stream) -> CUresult {
+  return onIdleStream(Call::Unsafe, handle, [](Context &context, const std::shared_ptr<Stream> &stream) -> CUresult {
     ++context.counters[GPUSIM_SYNCHRONISATIONS];
-    drainForWait(context, stream);
+    context.drainForWait(*stream);
     return CUDA_SUCCESS;
   });
 }
 
-// The first query of a busy stream says so: whoever asks once only has a bug.
+// The first query of a busy stream makes it work: whoever asks once only has a bug.
 GPUSIM_EXPORT CUresult cuStreamQuery(CUstream handle) {
-  return onIdleStream(handle, [](Context &context, Stream &stream) -> CUresult {
-    return drainForWait(context, stream) ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+  return onIdleStream(Call::Query, handle, [](Context &context, const std::shared_ptr<Stream> &stream) -> CUresult {
+    if (!context.isBusy(*stream))
+      return CUDA_SUCCESS;
+    context.runLater(stream.get(), [&context, stream] { context.drainForWait(*stream); });
+    return CUDA_ERROR_NOT_READY;
   });
 }
 
@@ -197,8 +187,8 @@ GPUSIM_EXPORT CUresult cuStreamWaitEvent(CUstream streamHandle, CUevent eventHan
 namespace {
 
 // Runs body(Context &, Event &) for a call that waits for or asks after an event.
-template <typename Body> CUresult onEvent(CUevent handle, Body body) {
-  return inContext(Call::Unsafe, [&](Context &context) -> CUresult {
+template <typename Body> CUresult onEvent(Call call, CUevent handle, Body body) {
+  return inContext(call, [&](Context &context) -> CUresult {
     std::shared_ptr<Event> event = context.events.find(handle);
     if (!event)
       return CUDA_ERROR_INVALID_HANDLE;
@@ -213,20 +203,21 @@ template <typename Body> CUresult onEvent(CUevent handle, Body body) {
 } // namespace
 
 GPUSIM_EXPORT CUresult cuEventSynchronize(CUevent handle) {
-  return onEvent(handle, [](Context &context, Event &event) -> CUresult {
+  return onEvent(Call::Unsafe, handle, [](Context &context, Event &event) -> CUresult {
     ++context.counters[GPUSIM_SYNCHRONISATIONS];
-    if (event.marker)
-      context.drainTo(*event.marker);
+    if (std::shared_ptr<Marker> marker = event.marker)
+      context.drainTo(*marker);
     return CUDA_SUCCESS;
   });
 }
 
 GPUSIM_EXPORT CUresult cuEventQuery(CUevent handle) {
-  return onEvent(handle, [](Context &context, Event &event) -> CUresult {
-    bool ready = !event.marker || event.marker->done;
-    if (!ready)
-      context.drainTo(*event.marker); // as in cuStreamQuery
-    return ready ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
+  return onEvent(Call::Query, handle, [](Context &context, Event &event) -> CUresult {
+    std::shared_ptr<Marker> marker = event.marker;
+    if (!marker || marker->done)
+      return CUDA_SUCCESS;
+    context.runLater(marker.get(), [&context, marker] { context.drainTo(*marker); }); // as in cuStreamQuery
+    return CUDA_ERROR_NOT_READY;
   });
 }
 

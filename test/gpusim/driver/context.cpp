@@ -55,9 +55,9 @@ Settings Settings::fromEnvironment() {
   return settings;
 }
 
-Context::Context(const Settings &settings, ReportLog &reports, uint64_t *counters)
+Context::Context(const Settings &settings, ReportLog &reports, uint64_t *counters, DriverMutex &mutex)
     : settings(settings), reports(reports), counters(counters), memory(settings.memoryBytes),
-      legacy(std::make_shared<Stream>()) {
+      legacy(std::make_shared<Stream>()), mutex(mutex) {
   handle = reinterpret_cast<CUcontext>(nextHandle());
   legacy->handle = CU_STREAM_LEGACY;
 }
@@ -101,42 +101,102 @@ CUresult Context::enqueue(Stream &stream, Work work) {
   return CUDA_SUCCESS;
 }
 
+template <typename Condition> bool Context::beginTurn(Condition satisfied) {
+  const std::thread::id self = std::this_thread::get_id();
+  progress.wait(mutex, [&] { return turns == 0 || executing == self || satisfied(); });
+  if (turns != 0 && executing != self)
+    return false;
+  executing = self;
+  ++turns;
+  return true;
+}
+
+void Context::endTurn() {
+  --turns;
+  progress.notify_all();
+}
+
+void Context::executeNext(Stream &stream) {
+  Work work = std::move(stream.pending.front());
+  stream.pending.pop_front();
+  const bool nested = stream.running; // a wait of this stream for another one that waits for it
+  stream.running = true;
+  execute(work);
+  stream.running = nested;
+  progress.notify_all();
+}
+
 void Context::drain(Stream &stream) {
-  while (!stream.pending.empty()) {
-    Work work = std::move(stream.pending.front());
-    stream.pending.pop_front();
-    execute(work);
-  }
+  auto idle = [&] { return stream.pending.empty() && !stream.running; };
+  if (idle() || !beginTurn(idle))
+    return;
+  while (!stream.pending.empty())
+    executeNext(stream);
+  endTurn();
+}
+
+// Work that lacks an event between streams then runs in the wrong order.
+std::vector<std::shared_ptr<Stream>> Context::youngestFirst(bool blockingOnly) const {
+  std::vector<std::shared_ptr<Stream>> list;
+  for (auto &[handle, stream] : streams)
+    if (!blockingOnly || !stream->nonBlocking)
+      list.insert(list.begin(), stream);
+  return list;
 }
 
 void Context::drainLegacy() {
-  // The youngest stream first: work that lacks an event between streams then runs in the wrong order.
-  std::vector<Stream *> blocking;
-  for (auto &[handle, stream] : streams)
-    if (!stream->nonBlocking)
-      blocking.insert(blocking.begin(), stream.get());
-  for (Stream *stream : blocking)
+  for (const std::shared_ptr<Stream> &stream : youngestFirst(true))
     drain(*stream);
   drain(*legacy);
 }
 
 void Context::drainAll() {
-  std::vector<Stream *> all;
-  for (auto &[handle, stream] : streams)
-    all.insert(all.begin(), stream.get());
-  for (Stream *stream : all)
+  for (const std::shared_ptr<Stream> &stream : youngestFirst(false))
     drain(*stream);
   drain(*legacy);
+}
+
+void Context::drainForWait(Stream &stream) {
+  if (&stream == legacy.get())
+    drainLegacy();
+  else
+    drain(stream);
+}
+
+bool Context::isBusy(const Stream &stream) const {
+  auto busy = [](const Stream &one) { return one.running || !one.pending.empty(); };
+  if (&stream == legacy.get())
+    for (auto &[handle, other] : streams)
+      if (!other->nonBlocking && busy(*other))
+        return true;
+  return busy(stream);
 }
 
 void Context::drainTo(const Marker &marker) {
   // The queue of a destroyed stream has been executed.
   std::shared_ptr<Stream> from = stream(marker.stream);
-  while (from && !marker.done && !from->pending.empty()) {
-    Work work = std::move(from->pending.front());
-    from->pending.pop_front();
-    execute(work);
-  }
+  if (!from || marker.done || !beginTurn([&] { return marker.done; }))
+    return;
+  while (!marker.done && !from->pending.empty())
+    executeNext(*from);
+  endTurn();
+}
+
+void Context::runLater(const void *key, std::function<void()> task) {
+  for (const auto &entry : later)
+    if (entry.first == key)
+      return;
+  later.emplace_back(key, std::move(task));
+  if (later.size() > 1)
+    return; // the thread runs
+  std::thread([self = shared_from_this()] {
+    std::lock_guard<DriverMutex> lock(self->mutex);
+    while (!self->later.empty()) {
+      std::function<void()> next = self->later.front().second;
+      next();
+      self->later.erase(self->later.begin());
+    }
+  }).detach();
 }
 
 CUresult Context::checkRange(const char *what, uint64_t address, uint64_t bytes) {

@@ -5,14 +5,20 @@
 #include "test/gpusim/driver/work.h"
 #include "test/gpusim/memory/global_memory.h"
 
+#include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
+#include <mutex>
 #include <set>
 #include <thread>
 
 namespace gpusim {
 
 class ReportLog;
+
+/// Guards everything below. Timed, as a query does not wait for who executes work.
+using DriverMutex = std::timed_mutex;
 
 /// What the environment says; read by cuInit.
 struct Settings {
@@ -54,6 +60,7 @@ struct Stream {
   bool nonBlocking = false;
   int priority = 0;
   std::deque<Work> pending;
+  bool running = false;             // work of it is being executed, so it is busy with an empty queue, too
   std::shared_ptr<Capture> capture; // null when not captured
   std::vector<size_t> tail;         // nodes that the next captured work depends on
 };
@@ -70,10 +77,11 @@ struct HostRegion {
   bool registered = false; // else allocated here
 };
 
-/// Not locked: the caller holds the driver's lock.
-class Context {
+/// The caller holds the driver's lock, which is given up while a host function runs and while another thread executes.
+/// One thread at a time executes work: whoever waits for it, or a thread of the context after a query.
+class Context : public std::enable_shared_from_this<Context> {
 public:
-  Context(const Settings &settings, ReportLog &reports, uint64_t *counters);
+  Context(const Settings &settings, ReportLog &reports, uint64_t *counters, DriverMutex &mutex);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
@@ -87,8 +95,14 @@ public:
   /// Executes what a wait for the legacy default stream covers: it and every blocking stream.
   void drainLegacy();
   void drainAll();
+  /// Executes what a wait for this stream covers.
+  void drainForWait(Stream &stream);
+  /// Whether a wait for this stream would have something to wait for.
+  bool isBusy(const Stream &stream) const;
   /// Executes until the marker is reached.
   void drainTo(const Marker &marker);
+  /// Runs `task` on another thread, once, however often it is asked for with this key before it ends.
+  void runLater(const void *key, std::function<void()> task);
   /// Executes one unit of work now.
   void execute(Work &work);
 
@@ -128,6 +142,12 @@ public:
   uint64_t captureCount = 0;
 
 private:
+  // Waits until this thread may execute; false if `satisfied` came true before that.
+  template <typename Condition> bool beginTurn(Condition satisfied);
+  void endTurn();
+  void executeNext(Stream &stream);
+  std::vector<std::shared_ptr<Stream>> youngestFirst(bool blockingOnly) const;
+  void callHost(Work &work);
   void launch(Work &work);
   void copyToDevice(Work &work);
   void copyToHost(Work &work);
@@ -139,6 +159,11 @@ private:
 
   std::shared_ptr<Stream> legacy;
   uint64_t stagedBytes = 0;
+  DriverMutex &mutex;
+  std::condition_variable_any progress;                              // a unit of work or a turn has ended
+  std::thread::id executing;                                         // whose turn it is, while turns is not 0
+  unsigned turns = 0;                                                // nested
+  std::vector<std::pair<const void *, std::function<void()>>> later; // the first one runs
 };
 
 /// How a captured call may mix with others on this thread (cuThreadExchangeStreamCaptureMode).

@@ -123,7 +123,7 @@ void Driver::finish() {
 }
 
 void Driver::reset() {
-  std::lock_guard<std::mutex> lock(mutex);
+  std::lock_guard<DriverMutex> lock(mutex);
   primary = nullptr;
   initialised = false;
   reports.clear();
@@ -138,7 +138,7 @@ GPUSIM_EXPORT CUresult cuInit(unsigned flags) {
   if (flags != 0)
     return CUDA_ERROR_INVALID_VALUE;
   Driver &driver = Driver::get();
-  std::lock_guard<std::mutex> lock(driver.mutex);
+  std::lock_guard<DriverMutex> lock(driver.mutex);
   return driver.initialise();
 }
 
@@ -214,7 +214,7 @@ GPUSIM_EXPORT CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice device) {
 GPUSIM_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
   return onDevice(device, context, [&](Driver &driver) -> CUresult {
     if (!driver.primary)
-      driver.primary = std::make_shared<Context>(driver.settings, driver.reports, driver.counters);
+      driver.primary = std::make_shared<Context>(driver.settings, driver.reports, driver.counters, driver.mutex);
     ++driver.primary->references;
     *context = driver.primary->handle;
     return CUDA_SUCCESS;
@@ -309,7 +309,7 @@ GPUSIM_EXPORT CUresult cuProfilerStop() {
 
 size_t moray_gpusim_counters(uint64_t *values, size_t count) {
   Driver &driver = Driver::get();
-  std::lock_guard<std::mutex> lock(driver.mutex);
+  std::lock_guard<DriverMutex> lock(driver.mutex);
   driver.counters[GPUSIM_REPORTS] = driver.reports.count();
   std::copy_n(driver.counters, std::min<size_t>(count, GPUSIM_COUNTERS), values);
   return GPUSIM_COUNTERS;

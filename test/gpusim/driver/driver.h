@@ -6,7 +6,7 @@
 #include "test/gpusim/driver/gpusim_api.h"
 #include "test/gpusim/driver/report_log.h"
 
-#include <mutex>
+#include <chrono>
 
 namespace gpusim {
 
@@ -22,7 +22,7 @@ public:
   void finish();
   void reset();
 
-  std::mutex mutex; // held by every entry point for its whole duration
+  DriverMutex mutex; // held by every entry point for its whole duration, but while others execute work
   bool initialised = false;
   Settings settings;
   ReportLog reports;
@@ -37,36 +37,44 @@ std::vector<CUcontext> &contextStack();
 enum class Call {
   Plain,   // harmless
   Unsafe,  // may wait for the device or move memory: forbidden while captured
+  Query,   // as Unsafe, but answers NOT_READY rather than wait for a thread that executes work
   Destroy, // destroys an object: does so after a fault, too
 };
 
 /// Runs body(Driver &) under the lock, for calls that need no context.
-template <typename Body> CUresult inDriver(Body body) {
+template <typename Body> CUresult inDriver(Body body, bool patient = true) {
   if (inHostFunction())
     return CUDA_ERROR_NOT_PERMITTED;
   Driver &driver = Driver::get();
-  std::lock_guard<std::mutex> lock(driver.mutex);
+  std::unique_lock<DriverMutex> lock(driver.mutex, std::defer_lock);
+  if (patient)
+    lock.lock();
+  else if (!lock.try_lock_for(std::chrono::milliseconds(2)))
+    return CUDA_ERROR_NOT_READY;
   return driver.initialised ? body(driver) : CUresult(CUDA_ERROR_NOT_INITIALIZED);
 }
 
 /// Runs body(Context &) under the lock with the current context. A fault that happened before or inside answers
 /// instead.
 template <typename Body> CUresult inContext(Call call, Body body) {
-  return inDriver([&](Driver &driver) -> CUresult {
-    CUcontext current = contextStack().empty() ? nullptr : contextStack().back();
-    if (!current)
-      return CUDA_ERROR_INVALID_CONTEXT;
-    if (!driver.primary || driver.primary->handle != current)
-      return CUDA_ERROR_CONTEXT_IS_DESTROYED;
-    Context &context = *driver.primary;
-    if (context.sticky && call != Call::Destroy)
-      return context.sticky;
-    if (call == Call::Unsafe)
-      if (CUresult error = context.checkUnsafe())
-        return error;
-    CUresult result = body(context);
-    return context.sticky ? context.sticky : result;
-  });
+  return inDriver(
+      [&](Driver &driver) -> CUresult {
+        CUcontext current = contextStack().empty() ? nullptr : contextStack().back();
+        if (!current)
+          return CUDA_ERROR_INVALID_CONTEXT;
+        if (!driver.primary || driver.primary->handle != current)
+          return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+        std::shared_ptr<Context> kept = driver.primary; // others may release it while this one waits
+        Context &context = *kept;
+        if (context.sticky && call != Call::Destroy)
+          return context.sticky;
+        if (call == Call::Unsafe || call == Call::Query)
+          if (CUresult error = context.checkUnsafe())
+            return error;
+        CUresult result = body(context);
+        return context.sticky ? context.sticky : result;
+      },
+      call != Call::Query);
 }
 
 } // namespace gpusim

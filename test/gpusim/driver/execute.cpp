@@ -74,10 +74,7 @@ void Context::execute(Work &work) {
   case Work::Fill:
     return fill(work);
   case Work::HostCall:
-    hostFunctionRuns = true;
-    work.call(work.userData);
-    hostFunctionRuns = false;
-    return;
+    return callHost(work);
   case Work::Record:
     work.marker->time = std::chrono::steady_clock::now();
     work.marker->done = true;
@@ -85,6 +82,15 @@ void Context::execute(Work &work) {
   case Work::Wait:
     return drainTo(*work.marker);
   }
+}
+
+// It may wait for long, even for another thread of this process, so the driver stays open meanwhile.
+void Context::callHost(Work &work) {
+  mutex.unlock();
+  hostFunctionRuns = true;
+  work.call(work.userData);
+  hostFunctionRuns = false;
+  mutex.lock();
 }
 
 void Context::launch(Work &work) {
