@@ -18,16 +18,46 @@ static std::string messageOf(const rt::Status &status) { return moray_status_mes
     EXPECT_NE(message.find(text), std::string::npos) << message;                                                       \
   } while (0)
 
-TEST(PlacementTest, DefaultPutsExpertsInOrderAndLeavesSpareSlots) {
+TEST(PlacementTest, DefaultPutsExpertsInOrderAndFillsSpareSlots) {
   Placement placement;
   ASSERT_TRUE(Placement::makeDefault(384, 48, placement).ok());
   EXPECT_EQ(placement.slots(), 384u);
   EXPECT_EQ(placement.rankFor(383, 0, 0), 47u);
-  ASSERT_TRUE(Placement::makeDefault(5, 4, placement).ok()); // 2 slots per rank: 0 1 | 2 3 | 4 - | - -
-  EXPECT_EQ(placement.slots(), 8u);
+  ASSERT_TRUE(Placement::makeDefault(5, 4, placement).ok()); // 2 slots per rank: 0 1 | 2 3 | 4 0 | 1 2
+  const rt::Span<const int32_t> slots = placement.slotExperts();
+  EXPECT_EQ(std::vector<int32_t>(slots.begin(), slots.end()), (std::vector<int32_t>{0, 1, 2, 3, 4, 0, 1, 2}));
   EXPECT_EQ(placement.rankFor(4, 3, 9), 2u);
-  EXPECT_EQ(placement.expertsOn(2).size(), 1u);
-  EXPECT_TRUE(placement.expertsOn(3).empty());
+  EXPECT_EQ(placement.rankFor(2, 3, 0), 3u);
+  EXPECT_EQ(placement.expertsOn(3).size(), 2u);
+}
+
+TEST(PlacementTest, ReplicasOfTheHomeNodeComeBeforeOthers) {
+  const int32_t table[] = {0, 1, 0, 2, 2, 0, 3, 2}; // a slot per rank, two ranks per node
+  Placement placement;
+  ASSERT_TRUE(Placement::make(4, 8, {table, 8}, placement, 4).ok());
+  EXPECT_EQ(placement.rankFor(0, 1, 0), 0u); // node 0
+  EXPECT_EQ(placement.rankFor(0, 3, 1), 2u); // node 1
+  EXPECT_EQ(placement.rankFor(0, 4, 1), 5u); // node 2
+  EXPECT_EQ(placement.rankFor(0, 6, 0), 0u); // none on node 3: (6 + 0) mod 3
+  EXPECT_EQ(placement.rankFor(0, 6, 1), 2u);
+  EXPECT_EQ(placement.candidates(2, 0).size(), 3u);
+  EXPECT_CODE(Placement::make(4, 8, {table, 8}, placement, 3), "E5112", "8 ranks on 3 nodes");
+}
+
+TEST(PlacementTest, EveryLayerOfAModelHasItsOwn) {
+  const int32_t tables[] = {0, 1, 2, 0, 2, 1, 0, 2}, doubled[] = {0, 1, 2, 0, 2, 1, 1, 2};
+  ModelPlacement placement, other;
+  ASSERT_TRUE(ModelPlacement::make(3, 2, 1, 2, {tables, 8}, placement).ok());
+  EXPECT_EQ(placement.layer(0).rankFor(2, 0, 0), 1u);
+  EXPECT_EQ(placement.layer(1).rankFor(2, 0, 0), 0u);
+  EXPECT_EQ(&placement.layer(-1), &placement.layer(0));
+  EXPECT_EQ(placement.slotsPerRank(), 2u);
+  EXPECT_CODE(ModelPlacement::make(3, 2, 1, 2, {doubled, 8}, other), "E5112",
+              "of layer 1 has no slot for expert 0 while expert 1 has slots 1 and 2");
+  EXPECT_CODE(ModelPlacement::make(3, 2, 1, 3, {tables, 8}, other), "E5112", "8 slots in 3 layers");
+  ASSERT_TRUE(ModelPlacement::makeDefault(3, 2, 1, 2, other).ok());
+  EXPECT_EQ(other.layers(), 2u);
+  EXPECT_NE(placement.hash(), other.hash());
 }
 
 TEST(PlacementTest, ReplicasAreChosenAtHomeFirstThenInTurn) {
