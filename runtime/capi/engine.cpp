@@ -95,6 +95,7 @@ moray_status *moray_engine_query_bucket(const moray_engine *engine, size_t bucke
 void moray_group_options_init(moray_group_options *options) {
   initOptions(options);
   options->deadline_ms = comm::kDefaultDeadlineMs;
+  options->nodes = 1;
 }
 
 static Status createGroup(const moray_group_options *given, moray_group **result) {

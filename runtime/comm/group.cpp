@@ -5,6 +5,16 @@
 
 namespace moray::rt::comm {
 
+static Status findCombine(const char *name, CombineMode &mode) {
+  static const char *const names[] = {"exact", "rank_sum", "node_sum"};
+  for (uint32_t i = 0; i < 3; ++i)
+    if (!name || strcmp(name, names[i]) == 0) {
+      mode = static_cast<CombineMode>(i);
+      return {};
+    }
+  return fail(kE5002, "combine '%s' was asked for, expected exact, rank_sum or node_sum", name);
+}
+
 Status findGroup(const moray_group_options &options, moray_group &group) {
   const char *comm = options.comm ? options.comm : "auto";
   const bool automatic = strcmp(comm, "auto") == 0, self = strcmp(comm, "self") == 0;
@@ -12,7 +22,12 @@ Status findGroup(const moray_group_options &options, moray_group &group) {
     return fail(kE5002, "communicator '%s' was asked for, expected auto, mpi or self", comm);
   if (options.deadline_ms == 0)
     return fail(kE5002, "the deadline is 0 ms, expected at least 1");
+  MORAY_TRY(findCombine(options.combine, group.combine));
   MORAY_TRY(findRanks(options.ranks, group.found));
+  if (options.nodes == 0 || group.found.ranks % options.nodes != 0)
+    return fail(kE5101, "%u ranks cannot be divided evenly over %u nodes; start a multiple of the nodes",
+                group.found.ranks, options.nodes);
+  group.nodes = options.nodes;
   if (options.rendezvous && *options.rendezvous) {
     if (strlen(options.rendezvous) >= sizeof(group.found.rendezvous))
       return fail(kE5101, "the rendezvous has %zu characters, expected fewer than %zu", strlen(options.rendezvous),
@@ -50,6 +65,7 @@ Status makeCommunicator(const moray_group &group, const Placement &placement, Wa
   options.rank = group.found.rank;
   options.ranks = group.found.ranks;
   options.deadlineMs = group.deadlineMs;
+  options.combine = group.combine;
   options.library = group.library.empty() ? nullptr : group.library.c_str();
   return makeMpiCommunicator(options, placement, watch, communicator);
 }

@@ -11,13 +11,15 @@ struct moray_group {
   bool mpi = false;       // else one rank by itself
   bool forceDist = false; // run distributed steps on one rank as well
   uint32_t deadlineMs = moray::rt::comm::kDefaultDeadlineMs;
+  uint32_t nodes = 1; // divides the ranks
+  moray::rt::comm::CombineMode combine = moray::rt::comm::CombineMode::Exact;
   std::string library; // path of libmoray_comm_mpi.so; empty: beside the runtime
 };
 
 namespace moray::rt::comm {
 
-// Reads the variables of the launcher. 5002 for an unknown communicator or a deadline of 0, 5101 where the launcher's
-// ranks are unclear, no communicator serves them or they have no rendezvous.
+// Reads the variables of the launcher. 5002 for an unknown communicator or mode of combine or a deadline of 0, 5101
+// where the launcher's ranks are unclear, no communicator serves them, they have no rendezvous or do not fill the nodes.
 Status findGroup(const moray_group_options &options, moray_group &group);
 
 // Joins the other ranks and waits for all of them; errors of ControlChannel::open.

@@ -72,14 +72,29 @@ public:
   void beginStep(uint64_t step) override { place.step = step; }
   const Counters &counters() const override { return counted; }
 
-  Status dispatch(const DispatchArgs &args) override {
-    MORAY_TRY(enter(Operation::Dispatch, args.layer, State::Ready));
-    return leave(dispatchRows(args), State::Dispatched);
+  Status startDispatch(uint32_t batch, const DispatchArgs &args) override {
+    dispatches[batch] = args;
+    if (args.gates)
+      gates[batch].assign(args.gates, args.gates + args.offsets[placement.experts()]);
+    starts[batch] = Operation::Dispatch;
+    return {};
   }
-  Status combine(const CombineArgs &args) override {
-    MORAY_TRY(enter(Operation::Combine, args.layer, State::Dispatched));
-    return leave(combineRows(args), State::Ready);
+  Status startCombine(uint32_t batch, const CombineArgs &args) override {
+    combines[batch] = args;
+    if (args.gatesOut && dispatches[batch].gates)
+      std::copy(gates[batch].begin(), gates[batch].end(), args.gatesOut);
+    starts[batch] = Operation::Combine;
+    return {};
   }
+  Status wait(uint32_t batch) override {
+    if (starts[batch] == Operation::Dispatch) {
+      MORAY_TRY(enter(Operation::Dispatch, dispatches[batch].layer, State::Ready));
+      return leave(dispatchRows(dispatches[batch]), State::Dispatched);
+    }
+    MORAY_TRY(enter(Operation::Combine, combines[batch].layer, State::Dispatched));
+    return leave(combineRows(combines[batch]), State::Ready);
+  }
+  Status progress() override { return {}; }
   Status close() override {
     MORAY_TRY(enter(Operation::Shutdown, -1, State::Ready));
     return leave(transport ? await(&Transport::close) : Status(), State::Closed);
@@ -110,6 +125,10 @@ private:
   Watch *const watch;
   const std::unique_ptr<Transport> transport;
   State state = State::Ready;
+  DispatchArgs dispatches[kMicroBatches];
+  CombineArgs combines[kMicroBatches];
+  std::vector<float> gates[kMicroBatches];
+  Operation starts[kMicroBatches] = {};
   Place place;
   Counters counted;
   uint32_t sequence = 0;

@@ -12,6 +12,7 @@ namespace moray::rt::comm {
 struct CommunicatorOptions {
   uint32_t rank = 0, ranks = 1;
   uint32_t deadlineMs = kDefaultDeadlineMs;
+  CombineMode combine = CombineMode::Exact;
   uint32_t startMs = 0; // for MPI to start, which is slow on loaded machines; 0: three deadlines, at least 5 s
   const char *library =
       nullptr; // path of libmoray_comm_mpi.so; null: beside the runtime, then the loader's search path

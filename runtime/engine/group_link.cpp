@@ -25,7 +25,8 @@ static comm::Identity identityOf(const Artifact &artifact, const EngineSetup &se
   const Capacities &c = setup.capacities;
   identity.plan = placement;
   for (uint64_t value :
-       {c.rows, c.seqs, c.outs, c.pages, c.cachePages, uint64_t{setup.prefillChunk}, uint64_t{setup.context}})
+       {c.rows, c.seqs, c.outs, c.pages, c.cachePages, uint64_t{setup.prefillChunk}, uint64_t{setup.context},
+        uint64_t{setup.group->nodes}, static_cast<uint64_t>(setup.group->combine)})
     identity.plan = mix(identity.plan, value);
   return identity;
 }

@@ -10,7 +10,8 @@ namespace moray::tools {
 
 struct GroupFlags {
   std::string comm = "auto", library, rendezvous;
-  uint32_t deadlineMs = 10000;
+  std::string combine = "exact";
+  uint32_t deadlineMs = 10000, nodes = 1;
   bool forceDist = false;
 };
 
@@ -23,6 +24,11 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
   app.add_option("--deadline-ms", flags.deadlineMs,
                  "longest silence of a rank before all ranks give up (default 10000)")
       ->check(CLI::Range(1u, UINT_MAX));
+  app.add_option("--nodes", flags.nodes, "nodes that the ranks are divided over, evenly (default 1)")
+      ->check(CLI::Range(1u, UINT_MAX));
+  app.add_option("--combine", flags.combine,
+                 "what ranks send back: exact (default, the same bits on any ranks), rank_sum or node_sum")
+      ->check(CLI::IsMember({"exact", "rank_sum", "node_sum"}));
   app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");
 }
 
@@ -35,6 +41,8 @@ inline int createGroup(const GroupFlags &flags, Group &group, moray_group_info &
   options.rendezvous = flags.rendezvous.empty() ? nullptr : flags.rendezvous.c_str();
   options.deadline_ms = flags.deadlineMs;
   options.force_dist = flags.forceDist;
+  options.nodes = flags.nodes;
+  options.combine = flags.combine.c_str();
   moray_group *created = nullptr;
   if (int code = report(moray_group_create(&options, &created)))
     return code;

@@ -225,6 +225,10 @@ typedef struct moray_group_options {
   uint32_t ranks;           /* ranks that the caller expects; 0 (default): as many as the launcher started */
   uint32_t deadline_ms;     /* longest silence of a rank; default 10000 */
   int force_dist;           /* nonzero: run the distributed step on one rank as well, for tests and measurements */
+  uint32_t nodes;           /* ranks are divided evenly over so many nodes, rank r is on r * nodes / ranks; default 1 */
+  /* What ranks send back to the home of a row. NULL or "exact" (default): the result of each expert, so that nothing
+   * depends on the ranks, to the bit; "rank_sum": one weighted sum per rank; "node_sum": one per node. All ranks alike. */
+  const char *combine;
 } moray_group_options;
 
 typedef struct moray_group_info {
