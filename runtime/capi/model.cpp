@@ -71,6 +71,19 @@ static moray_string dtypeName(schema::DType type) {
   return literal(names[static_cast<size_t>(type)]);
 }
 
+// Experts are the leading dimension of weights with three: [experts, rows, columns].
+static void describeExperts(const Artifact &artifact, moray_model_config &config) {
+  config.first_expert_layer = config.layers;
+  for (const schema::Weight *weight : *artifact.metadata().weights()) {
+    if (sizeOf(weight->dims()) != 3 || weight->dims()->Get(0) != config.experts || !weight->per_layer())
+      continue;
+    config.expert_bytes += weight->bytes() / config.experts;
+    for (uint32_t layer = 0; layer < config.first_expert_layer && layer < sizeOf(weight->offsets()); ++layer)
+      if (weight->offsets()->Get(layer) != schema::kNoOffset)
+        config.first_expert_layer = layer;
+  }
+}
+
 void moray_model_query_config(const moray_model *model, moray_model_config *config) {
   const Artifact &artifact = model->artifact;
   const schema::ModelConfig &source = artifact.model();
@@ -85,6 +98,7 @@ void moray_model_query_config(const moray_model *model, moray_model_config *conf
   config->cache_page = source.cache_page();
   config->experts = source.experts();
   config->experts_per_token = source.experts_per_token();
+  describeExperts(artifact, *config);
   config->parameters = source.parameters();
   config->bos = source.bos();
   config->eos = source.eos() ? source.eos()->data() : nullptr;

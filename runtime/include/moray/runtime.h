@@ -76,6 +76,8 @@ typedef struct moray_model_config {
   uint32_t cache_width; /* elements per token and layer */
   uint32_t cache_page;  /* tokens per page */
   uint32_t experts, experts_per_token;
+  uint32_t first_expert_layer; /* layers from here on have experts; `layers` where none has */
+  uint64_t expert_bytes;       /* stored weights of one expert in one layer */
   uint64_t parameters;
   int32_t bos; /* -1: none */
   const int32_t *eos;
