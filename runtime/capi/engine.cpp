@@ -126,6 +126,12 @@ moray_status *moray_group_serve(moray_engine *engine) {
   return engine->engine->serve().release();
 }
 
+moray_status *moray_group_end(moray_engine *engine) {
+  if (Status status = needPointer(engine, "engine"); !status.ok())
+    return status.release();
+  return engine->engine->endGroup().release();
+}
+
 // ---- sequences ----
 
 void moray_sequence_options_init(moray_sequence_options *options) {

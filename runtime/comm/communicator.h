@@ -82,6 +82,8 @@ public:
   // The deadline has passed. Returns the error that names the rank at fault, which need not be one of `missing`: a
   // rank that waits for a stalled rank is itself late. May wait for the verdict of the group, at most half a second.
   virtual Status stalled(const Waiting &waiting) = 0;
+  // For a wait that may itself last longer than the deadline: 5107 for a rank that has said nothing for the deadline.
+  virtual Status silent(const Waiting &waiting) { return {}; }
 };
 
 struct DispatchArgs {

@@ -376,6 +376,14 @@ Status ControlChannel::stalled(const Waiting &waiting) {
   return s.tell(s.blame(silent ? Span<const uint32_t>(&leader, 1) : waiting.missing, waiting.place));
 }
 
+Status ControlChannel::silent(const Waiting &waiting) {
+  State &s = *state;
+  for (const Peer &peer : s.peers)
+    if (elapsedNs(std::max(waiting.sinceNs, peer.heardNs), nowNs()) > s.deadlineNs())
+      return s.tell(s.blame({&peer.rank, 1}, waiting.place), &peer);
+  return {};
+}
+
 void ControlChannel::announce(const Status &cause) {
   State &s = *state;
   if (s.failed || s.closed || cause.ok())

@@ -8,8 +8,8 @@
 //
 // Failure. The first cause wins and reaches every rank: EOF without farewell = rank lost (5106); silence for the
 // deadline in an agreement, or a collective that passes its deadline = rank stalled (5107), named by rank 0, which
-// hears every rank. All errors are final; the process is expected to end with the exit code of the status: after its
-// message it should wait kSpeakMs, as mpirun ends all ranks as soon as the first has ended.
+// hears every rank. All errors are final; the process is expected to end with the exit code of the status. mpirun ends
+// all ranks as soon as the first has ended, maybe before another has spoken.
 //
 // Threads: one at a time, the one that runs the engine. No thread of its own.
 #pragma once
@@ -20,8 +20,6 @@ namespace moray::rt::comm {
 
 constexpr uint32_t kMaxRanks = 4096;
 constexpr uint32_t kLiveCounts = 4;
-// Ranks fail at most this far apart.
-constexpr uint32_t kSpeakMs = 500;
 
 // Who is who, as the launcher says.
 struct LaunchRanks {
@@ -92,6 +90,7 @@ public:
   // requests).
   Status poll(const Waiting &waiting) override;
   Status stalled(const Waiting &waiting) override;
+  Status silent(const Waiting &waiting) override;
   Status poll();
 
   // Tells all others that this rank fails with `cause`; they return 5109 with its text (or `cause` itself where it is

@@ -1,9 +1,12 @@
 // From options and the launcher's variables to a control channel and a communicator.
 #include "runtime/comm/group.h"
 #include "runtime/comm/host_communicator.h"
+#include <algorithm>
 #include <cstring>
 
 namespace moray::rt::comm {
+
+static constexpr uint32_t kStartMs = 500; // launchers do not start all ranks at once
 
 static Status findCombine(const char *name, CombineMode &mode) {
   static const char *const names[] = {"exact", "rank_sum", "node_sum"};
@@ -51,8 +54,8 @@ Status joinGroup(const moray_group &group, const Identity &identity, uint32_t ma
   options.ranks = group.found.ranks;
   options.rendezvous = group.found.rendezvous;
   options.deadlineMs = group.deadlineMs;
-  if (group.deadlineMs > kDefaultDeadlineMs)
-    options.connectMs = group.deadlineMs;
+  options.connectMs = group.deadlineMs > kDefaultDeadlineMs ? group.deadlineMs
+                                                            : std::min(options.connectMs, group.deadlineMs + kStartMs);
   options.maxPayloadBytes = maxPayloadBytes;
   return ControlChannel::open(options, identity, channel);
 }

@@ -30,8 +30,10 @@ public:
     for (int done = 0; !done;) {
       if (const int result = table.open(&rank, &ranks, &done))
         return error(result, "MPI does not start");
-      if (watch)
+      if (watch) {
         MORAY_TRY(watch->poll(waiting));
+        MORAY_TRY(watch->silent(waiting));
+      }
       if (!done && nowNs() - begun >= 1000000 * limitMs)
         return watch && !others.empty()
                    ? watch->stalled(waiting)

@@ -24,6 +24,8 @@ public:
 
   // Ranks other than 0: steps until rank 0 ends the group.
   Status serve();
+  // Rank 0: all ranks end; at most once, and not after a failure.
+  Status endGroup();
 
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result);
 

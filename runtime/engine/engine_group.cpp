@@ -34,22 +34,27 @@ Status Engine::connectGroup(Status status) {
 
 // The orderly end of all ranks.
 Status Engine::closeGroup() {
-  MORAY_TRY(executor->closeExchange());
-  return link->close();
+  Status status = executor->closeExchange();
+  if (status.ok())
+    return link->close();
+  link->announce(status);
+  return status;
 }
 
-Engine::~Engine() {
-  if (!link || groupFailed || groupEnded)
-    return;
-  // The others are waiting for the next agreement. What fails here fails them, too, and they say so.
+// The others are waiting for the next agreement.
+Status Engine::endGroup() {
+  if (!link || groupFailed || groupEnded || link->rank() != 0)
+    return {};
   comm::StepDecision decision;
   const int32_t idle[4] = {};
-  Status status;
-  if (link->ranks() > 1 && link->rank() == 0)
-    status = link->agree(false, idle, /*stop=*/true, decision);
-  if (status.ok() && (link->ranks() == 1 || link->rank() == 0))
-    status = closeGroup();
+  groupEnded = true;
+  if (link->ranks() > 1)
+    MORAY_TRY(link->agree(false, idle, /*stop=*/true, decision));
+  return closeGroup();
 }
+
+// What fails here fails the others, too, and they say so.
+Engine::~Engine() { const Status ended = endGroup(); }
 
 // ---- steps ----
 

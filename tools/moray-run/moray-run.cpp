@@ -125,10 +125,11 @@ static int run(RunOptions &options) {
     return code;
   if (ranks.rank != 0)
     return report(moray_group_serve(engine.get()));
-  if (!options.scoreFile.empty())
-    return score(options, model, engine);
-  return options.logitsFile.empty() ? generate(options, model, engine, prompt)
-                                    : writeLogits(options, model, engine, prompt);
+  const int code = !options.scoreFile.empty()   ? score(options, model, engine)
+                   : options.logitsFile.empty() ? generate(options, model, engine, prompt)
+                                                : writeLogits(options, model, engine, prompt);
+  const int ended = report(moray_group_end(engine.get()));
+  return code ? code : ended;
 }
 
 int main(int argc, char **argv) {

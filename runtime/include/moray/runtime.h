@@ -396,6 +396,10 @@ MORAY_API MORAY_CHECKED moray_status *moray_engine_step(moray_engine *engine, mo
 /* Ranks other than 0: computes what rank 0 asks for until rank 0 destroys its engine; NULL then. Any error is final. On
  * rank 0 and without a group: error 5002. Other ranks call none of the functions on sequences and steps. */
 MORAY_API MORAY_CHECKED moray_status *moray_group_serve(moray_engine *engine);
+/* Rank 0: ends the group in order and says which rank was lost meanwhile (exit code 9); destroying the engine does it,
+ * too, but silently. No sequence can be stepped afterwards. NULL on other ranks, without a group, and after a failure
+ * that was reported before. */
+MORAY_API MORAY_CHECKED moray_status *moray_group_end(moray_engine *engine);
 
 /* Convenience, each adds one sequence and steps until it is done; other sequences of the engine make progress too.
  * logits: [count, vocab] of all positions. log_probs: [count - 1]. */

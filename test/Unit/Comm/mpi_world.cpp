@@ -21,7 +21,7 @@ LaunchRanks found;
     printf("rank %u: %s\n", found.rank, message);
   fflush(stdout);
   if (code != 0)
-    usleep(1000 * kSpeakMs);
+    usleep(500000); // mpirun ends all ranks with the first
   _exit(code); // MPI may be in any state
 }
 

@@ -1,0 +1,75 @@
+// A communicator library that is libmoray_comm_mpi.so but for one fault. MORAY_FAULT = "RANK PLACE NUMBER ACTION FILE":
+// on rank RANK, at PLACE (open, close; before, inside or after the first exchange from NUMBER on), FILE is made and
+// then ACTION happens: kill, stop, or a sleep of so many milliseconds. MORAY_FAULT_LIBRARY is the path of the real
+// library.
+#include "runtime/comm/mpi_table.h"
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <time.h>
+
+using namespace moray::rt::comm;
+
+namespace {
+
+const MpiTable *real = nullptr;
+unsigned rankAtFault = 0, numberAtFault = 0, exchange = 0;
+char place[16] = "", action[16] = "", file[512] = "";
+
+void reach(const char *where, unsigned number) {
+  const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (strcmp(where, place) != 0 || number < numberAtFault || !rank || static_cast<unsigned>(atoi(rank)) != rankAtFault)
+    return;
+  place[0] = 0; // once
+  if (FILE *made = fopen(file, "w"))
+    fclose(made);
+  if (strcmp(action, "kill") == 0)
+    raise(SIGKILL);
+  if (strcmp(action, "stop") == 0)
+    raise(SIGSTOP);
+  const long ms = atol(action);
+  const struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+  nanosleep(&pause, nullptr);
+}
+
+int open(uint32_t *rank, uint32_t *ranks, int *done) {
+  reach("open", 0);
+  return real->open(rank, ranks, done);
+}
+int begin(const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount, uint32_t sequence) {
+  exchange = sequence;
+  reach("before", exchange);
+  return real->begin(sends, sendCount, receives, receiveCount, sequence);
+}
+int progress(int *done) {
+  reach("inside", exchange);
+  const int result = real->progress(done);
+  if (*done)
+    reach("after", exchange);
+  return result;
+}
+int close(int *done) {
+  reach("close", 0);
+  return real->close(done);
+}
+
+} // namespace
+
+extern "C" const MpiTable *moray_comm_mpi_table() {
+  static MpiTable table;
+  const char *fault = getenv("MORAY_FAULT"), *library = getenv("MORAY_FAULT_LIBRARY");
+  void *handle = library ? dlopen(library, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  const auto function = handle ? reinterpret_cast<MpiTableFunction>(dlsym(handle, kMpiTableSymbol)) : nullptr;
+  if (!fault || !function ||
+      sscanf(fault, "%u %15s %u %15s %511s", &rankAtFault, place, &numberAtFault, action, file) != 5)
+    return nullptr;
+  real = function();
+  table = *real;
+  table.open = open;
+  table.begin = begin;
+  table.progress = progress;
+  table.close = close;
+  return &table;
+}
