@@ -59,6 +59,7 @@ config.substitutions += [
     ("%source_root", config.moray_source_dir),
     ("%binary_root", config.moray_binary_dir),
     ("%gpusim", os.path.join(config.moray_binary_dir, "lib", "libmoray_gpusim.so")),
+    ("%ncclsim", os.path.join(config.moray_binary_dir, "lib", "libmoray_ncclsim.so")),
     ("%cmake", config.moray_cmake),
     ("%mpirun", "mpirun --allow-run-as-root --oversubscribe"),
     ("%cc", config.moray_cc),

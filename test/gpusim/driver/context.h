@@ -114,6 +114,8 @@ public:
 
   /// Success if [address, address + bytes) lies in one allocation; else a report, and INVALID_VALUE.
   CUresult checkRange(const char *what, uint64_t address, uint64_t bytes);
+  /// The bytes of a range that work uses; a report and a sticky error if there are none.
+  HostRange resolve(const char *what, uint64_t address, uint64_t bytes);
   /// Whether the whole range is pinned host memory.
   bool isPinned(uint64_t address, uint64_t bytes) const;
   /// The pinned region that holds an address, or the end.
@@ -153,8 +155,6 @@ private:
   void copyToHost(Work &work);
   void copyWithin(Work &work);
   void fill(Work &work);
-  /// The bytes of a range that was checked when the work was queued; a report and a sticky error if they are gone.
-  HostRange resolve(const char *what, uint64_t address, uint64_t bytes);
   void fail(CUresult error, const std::string &text);
 
   std::shared_ptr<Stream> legacy;

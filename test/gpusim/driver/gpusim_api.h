@@ -35,6 +35,18 @@ size_t moray_gpusim_reports(char *text, size_t size);
 /// Reports so far, including leaks.
 size_t moray_gpusim_report_count(void);
 
+/// For host functions, which may not call the driver, of libraries that simulate more of a machine: copies device
+/// memory and, byte by byte, whether it was ever written (1 or 0). Returns a CUresult; a range that no allocation holds
+/// is reported and becomes the context's sticky error, as in a kernel.
+int moray_gpusim_read(uint64_t address, size_t bytes, void *data, uint8_t *written);
+int moray_gpusim_write(uint64_t address, size_t bytes, const void *data, const uint8_t *written);
+
+/// Adds a line to the reports.
+void moray_gpusim_report(const char *text);
+
+/// How many graphs, executable or not, hold a host function with this argument.
+size_t moray_gpusim_graphs_with(const void *userData);
+
 /// Forgets everything as if the library had just been loaded: contexts, reports, counters; reads the environment again.
 /// For tests that run in one process; no other call may be in progress.
 void moray_gpusim_reset(void);
