@@ -19,6 +19,11 @@ class RowProgramBuilder {
 public:
   explicit RowProgramBuilder(const KernelRegion &region) : region(region), program(std::make_shared<RowProgram>()) {
     program->domain = region.domain;
+    if (region.domain.kind == RowDomain::Slots) { // verified: the last operand
+      Value offsets = region.body.getArguments().back();
+      program->domain.offsetsArg = region.argument(offsets);
+      program->domain.experts = cast<RankedTensorType>(offsets.getType()).getDimSize(0) - 1;
+    }
   }
   llvm::Expected<KernelSpec> build();
 

@@ -48,7 +48,7 @@ KernelBuilder::Value KernelBuilder::rows(const RowDomain &domain) {
   case RowDomain::Outs:
     return live(3);
   case RowDomain::Slots:
-    return mul(live(0), domain.perRow);
+    return zext(load(i32, at(operand(domain.offsetsArg), int64_t(domain.experts) * 4)), i64);
   }
   return {};
 }

@@ -31,18 +31,18 @@ SizeExpr RowDomain::count() const {
   case Outs:
     return Symbol::Outs;
   case Slots:
-    return SizeExpr(Symbol::Rows) * perRow;
+    return SizeExpr(Symbol::ReceivedRows) * perRow;
   default:
     return Symbol::Rows;
   }
 }
 SizeExpr RowDomain::capacity() const {
   SizeExpr rows = kind == Outs ? Symbol::N : Symbol::T;
-  return kind == Slots ? rows * perRow : rows;
+  return kind == Slots ? rows * Symbol::R * perRow : rows;
 }
 std::string RowDomain::str() const {
   static const char *const names[] = {"rows", "decode", "prefill", "outs", "slots"};
-  return kind == Slots ? llvm::formatv("slots{0}", perRow).str() : names[kind];
+  return kind == Slots ? llvm::formatv("slots{0}@{1}[{2}]", perRow, offsetsArg, experts).str() : names[kind];
 }
 
 std::string KernelSpec::key() const { return std::string(kernelClassName(klass)) + ":" + body->key(); }

@@ -25,7 +25,10 @@ const char *kernelClassName(KernelClass klass);
 struct RowDomain {
   enum Kind : uint8_t { Rows, Decode, Prefill, Outs, Slots } kind = Rows;
   uint32_t perRow = 1;
-  /// Live rows of the domain as a size expression.
+  /// Slots of a row kernel: the operand with the first slot of each expert; its entry `experts` is the number of slots.
+  int offsetsArg = -1;
+  uint64_t experts = 0;
+  /// Live rows of the domain as a size expression, for slots a bound.
   SizeExpr count() const;
   /// Capacity that bounds count().
   SizeExpr capacity() const;

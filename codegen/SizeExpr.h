@@ -15,8 +15,8 @@ namespace moray::codegen {
 /// Same order and values as schema ExprOpKind.
 enum class ExprKind : uint8_t { Const, Symbol, Add, Mul, CeilDiv, Min, Max, Align };
 /// Same order and values as schema SymbolId: capacities T..C and the number of ranks R are bound at load, the live
-/// counts for every step.
-enum class Symbol : uint8_t { T, B, N, P, C, Rows, DecodeRows, Seqs, Outs, PrefillRows, R };
+/// counts for every step. ReceivedRows bounds the rows of all ranks that a rank may have to work on.
+enum class Symbol : uint8_t { T, B, N, P, C, Rows, DecodeRows, Seqs, Outs, PrefillRows, R, ReceivedRows };
 
 struct ExprOp {
   ExprKind kind;

@@ -245,13 +245,13 @@ def PartitionExperts : MorayPass<"moray-partition-experts"> {
     lm.layer @moe(..) { .. ; %g = lm.kernel grouped_gemm (%y, %tok, %off, %w1) ; %e = lm.kernel grouped_gemm (%g, %off, %w2) ; %h = lm.kernel row (%e, ..) }
     lm.program @step(..) { .. ; lm.call @moe }
     // becomes, beside these
-    lm.layer @moe.dist(..) { .. ; %yr, %tr, %or, %x = moe.dispatch_ranks %y, %tok, %off
+    lm.layer @moe.dist(..) { .. ; %yr, %tr, %or, %x = moe.dispatch_ranks %y, %tok, %off, %gates
                              %g = lm.kernel grouped_gemm (%yr, %tr, %or, %w1) ; %er = lm.kernel grouped_gemm (%g, %or, %w2)
-                             %e = moe.combine_ranks %er, %x ; %h = lm.kernel row (%e, ..) }
+                             %e, %g = moe.combine_ranks %er, %x ; %h = lm.kernel row (%e, %g, ..) }
     lm.program @step.dist(..) { .. ; lm.call @moe.dist }
     ```
-    Declines the whole module without a step, without experts, if the rows of the slots are quantised, and if another kernel than a matrix product
-    stands over slots (it would count those of its own rank): modes `fp8` and `fuse=false`.
+    Quantised rows travel with their scales. Declines the whole module without a step, without experts, and where the kernels over slots of a layer do
+    not have the form above: one dispatch, one product that picks rows, one result, which a moe.combine adds up.
   }];
   let statistics = [Statistic<"numDistributed", "layers-distributed", "Layers that got an exchange between ranks">];
 }
@@ -259,7 +259,7 @@ def PartitionExperts : MorayPass<"moray-partition-experts"> {
 def VerifyPartition : MorayPass<"moray-verify-partition"> {
   let summary = "Checks the invariant of phase partition: movement between ranks is explicit";
   let description = [{
-    No exchange in the step of one rank and its layers (E3208); in the distributed step, matrix products over slots read slots that a
+    No exchange in the step of one rank and its layers (E3208); in the distributed step, kernels over slots follow the offsets that a
     moe.dispatch_ranks received (E3209). That exchanges are paired is checked by the ops.
   }];
 }

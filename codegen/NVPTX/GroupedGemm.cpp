@@ -16,9 +16,8 @@ static GpuPlan planGroupedGemm(const KernelSpec &kernel, const GpuTarget &target
   const auto &body = kernel.as<GemmBody>();
   GpuTileConfig config = chooseGpu(body, target);
   const GpuGemmTile &tile = config.tiles.front();
-  // Any number of blocks does all items. Other ranks may send slots to a rank that has no row itself: the guess is that
-  // all have as many.
-  SizeExpr slots = SizeExpr::max(body.domain.count(), body.domain.perRow) * Symbol::R;
+  // Any number of blocks does all items.
+  SizeExpr slots = body.domain.count();
   SizeExpr streamed = SizeExpr(gpuColumnTiles(body, config.streamColumns)) * SizeExpr::min(slots, body.experts);
   SizeExpr tiled = SizeExpr(gpuColumnTiles(body, tile.columns)) * SizeExpr::ceilDiv(slots, tile.rows);
   SizeExpr grid = SizeExpr::min(config.persistentBlocks, streamed + tiled);

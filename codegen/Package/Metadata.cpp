@@ -159,9 +159,10 @@ llvm::Error MetadataBuilder::build(ArrayRef<CompiledTarget> targets, const Prove
   }
   result.codeBytes = llvm::alignTo(result.codeBytes, schema::kPageBytes);
   addWeights(embedWeights);
-  // Bounds of T, B, N, P, C and R; live counts follow their capacity.
+  // Bounds of T, B, N, P, C and R; live counts follow their capacity, received rows that of all ranks.
   uint64_t rows = 1 << 16, seqs = 1 << 12, pages = llvm::divideCeil(model.max_positions, model.cache_page);
-  result.artifact.symbols_max = {rows, seqs, rows, pages, uint64_t(1) << 24, rows, rows, seqs, rows, rows, 1024};
+  result.artifact.symbols_max = {rows, seqs, rows, pages, uint64_t(1) << 24, rows, rows,
+                                 seqs, rows, rows, 1024,  rows * 1024};
   addProvenance(provenance);
   return llvm::Error::success();
 }

@@ -143,18 +143,30 @@ void TargetBuilder::addCommand(Operation &op, const DenseMap<Value, schema::Arg>
   if (auto launch = dyn_cast<cmd::LaunchOp>(op)) {
     command->kind = schema::CommandKind::Launch;
     command->target = kernelIndex.lookup(symbols.lookup(launch.getKernel()));
+    command->batch = launch.getBatch();
   } else if (auto call = dyn_cast<cmd::CallOp>(op)) {
     command->kind = schema::CommandKind::Call;
     command->target = programIndex.lookup(symbols.lookup(call.getCallee()));
     command->layer_begin = call.getFirst();
     command->layer_end = call.getFirst() + call.getCount();
+    command->batch = call.getBatch();
   } else if (auto collective = dyn_cast<cmd::CollectiveOp>(op)) {
     command->kind = schema::CommandKind::Collective;
     command->target = static_cast<uint32_t>(collective.getCollective());
     command->row_bytes = collective.getRowBytes();
+    command->scale_bytes = collective.getScaleBytes();
+    command->batch = collective.getBatch();
+    command->phase = collective.getStart()  ? schema::CollectivePhase::Start
+                     : collective.getWait() ? schema::CollectivePhase::Wait
+                                            : schema::CollectivePhase::Whole;
+    if (!collective.getArgs().empty())
+      command->row_dtype =
+          toSchema(*dtypeOf(cast<cmd::BufferType>(collective.getArgs()[0].getType()).getElementType()));
   } else {
+    auto copy = cast<cmd::CopyOp>(op);
     command->kind = schema::CommandKind::Copy;
-    command->bytes = toSchema(cast<cmd::CopyOp>(op).getBytes());
+    command->bytes = toSchema(copy.getBytes());
+    command->batch = copy.getBatch();
   }
   out.commands.push_back(std::move(command));
 }

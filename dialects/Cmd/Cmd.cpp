@@ -110,19 +110,34 @@ LogicalResult CallOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return getCount() > 0 ? success() : emitOpError("has an empty layer range");
 }
 
+/// Buffers come in pairs of one type: what is sent and what is received. Indices are i32, gates and scales f32.
 LogicalResult CollectiveOp::verify() {
-  bool dispatch = getCollective() == Collective::Dispatch;
-  size_t expected = dispatch ? 6 : 2;
-  if (getArgs().size() != expected)
+  if (getWait())
+    return getStart() || !getArgs().empty() || getRowBytes() || getScaleBytes()
+               ? emitOpError("waits, expected neither buffers nor sizes")
+               : success();
+  bool dispatch = getCollective() == Collective::Dispatch, scales = getScaleBytes() > 0;
+  if (getArgs().size() != (dispatch ? 7 + 2 * scales : 3) || (scales && !dispatch))
     return emitOpError() << "has " << getArgs().size() << " buffers, expected "
-                         << (dispatch ? "x, tokens, offsets and what is received of them" : "received and own rows");
+                         << (dispatch ? "x, tokens, offsets, gates, what is received of the first three, and scales as "
+                                        "sent and received with `scale_bytes`"
+                                      : "received rows, own rows and gates, no scales");
   auto element = [&](size_t i) { return cast<BufferType>(getArgs()[i].getType()).getElementType(); };
-  for (size_t i = 0; i < expected / 2; ++i)
-    if (element(i) != element(i + expected / 2) || (i > 0 && !element(i).isInteger(32)))
-      return emitOpError() << "has a buffer of type " << getArgs()[i + expected / 2].getType() << " for "
-                           << getArgs()[i].getType() << ", expected the same type (indices: i32)";
-  uint64_t elementBytes = element(0).getIntOrFloatBitWidth() / 8;
-  if (getRowBytes() == 0 || elementBytes == 0 || getRowBytes() % elementBytes != 0)
-    return emitOpError() << "has rows of " << getRowBytes() << " bytes of " << element(0);
+  auto check = [&](size_t i, Type expected) -> LogicalResult {
+    return element(i) == expected
+               ? success()
+               : emitOpError() << "has a buffer of " << element(i) << " as argument " << i << ", expected " << expected;
+  };
+  Type i32 = IntegerType::get(getContext(), 32), f32 = Float32Type::get(getContext()), rows = element(0);
+  SmallVector<Type> types{rows, rows, f32};
+  if (dispatch)
+    types = {rows, i32, i32, f32, rows, i32, i32, f32, f32};
+  for (size_t i = 0; i < getArgs().size(); ++i)
+    if (failed(check(i, types[i])))
+      return failure();
+  uint64_t elementBytes = rows.getIntOrFloatBitWidth() / 8;
+  if (getRowBytes() == 0 || elementBytes == 0 || getRowBytes() % elementBytes != 0 || getScaleBytes() % 4 != 0)
+    return emitOpError() << "has rows of " << getRowBytes() << " bytes of " << rows << " and scales of "
+                         << getScaleBytes() << " bytes";
   return success();
 }

@@ -8,7 +8,8 @@ include "mlir/IR/EnumAttr.td"
 
 def Cmd_ProgramKind : I32EnumAttr<"ProgramKind", "What a program is (schema ProgramKind)", [
   I32EnumAttrCase<"Step", 0, "step">, I32EnumAttrCase<"Layer", 1, "layer">, I32EnumAttrCase<"Sample", 2, "sample">,
-  I32EnumAttrCase<"Score", 3, "score">, I32EnumAttrCase<"StepDist", 4, "step_dist">]> {
+  I32EnumAttrCase<"Score", 3, "score">, I32EnumAttrCase<"StepDist", 4, "step_dist">,
+  I32EnumAttrCase<"StepOverlap", 5, "step_overlap">]> {
   let cppNamespace = "::moray::cmd";
   let genSpecializedAttr = 0;
 }

@@ -6,7 +6,8 @@
 using namespace mlir;
 using namespace moray::cmd;
 
-static constexpr StringRef kSymbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill", "R"};
+static constexpr StringRef kSymbols[] = {"T",      "B",    "N",    "P",       "C", "rows",
+                                         "decode", "seqs", "outs", "prefill", "R", "received"};
 static constexpr std::pair<StringRef, ExprAttr::Kind> kFunctions[] = {
     {"ceildiv", ExprAttr::CeilDiv}, {"min", ExprAttr::Min}, {"max", ExprAttr::Max}, {"align", ExprAttr::Align}};
 
@@ -81,7 +82,7 @@ private:
     const StringRef *symbol = llvm::find(kSymbols, name);
     if (symbol == std::end(kSymbols))
       return parser.emitError(location) << "unknown symbol '" << name
-                                        << "', expected one of T B N P C R rows decode seqs outs prefill";
+                                        << "', expected one of T B N P C R rows decode seqs outs prefill received";
     return emit(ExprAttr::Symbol, symbol - std::begin(kSymbols));
   }
 

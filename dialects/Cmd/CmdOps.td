@@ -34,7 +34,8 @@ def Cmd_ExprAttr : AttrDef<Cmd_Dialect, "Expr"> {
   let summary = "Size expression over the declared symbols";
   let description = [{
     Postfix code of pairs (kind, value) as in schema ExprOp: const, symbol, `+`, `*`, ceildiv, min, max, align. Printed infix:
-    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), R (ranks), rows decode seqs outs prefill (live counts).
+    `#cmd.expr<T * 4224 + align(N, 64)>`. Symbols: T B N P C (capacities), R (ranks), rows decode seqs outs prefill received (of each
+    step).
   }];
   let parameters = (ins ArrayRefParameter<"int64_t">:$code);
   let hasCustomAssemblyFormat = 1;
@@ -55,6 +56,9 @@ def Cmd_CollectiveAttr : EnumAttr<Cmd_Dialect, Cmd_Collective, "collective">;
 def Cmd_InputAttr : EnumAttr<Cmd_Dialect, Cmd_Input, "input">;
 
 class Cmd_Op<string mnemonic, list<Trait> traits = []> : Op<Cmd_Dialect, mnemonic, traits>;
+
+/// The micro-batch that a command belongs to.
+defvar Cmd_Batch = ConfinedAttr<DefaultValuedOptionalAttr<I64Attr, "0">, [IntMinValue<0>, IntMaxValue<1>]>;
 
 def Cmd_KernelOp : Cmd_Op<"kernel", [Symbol, IsolatedFromAbove, SingleBlock, HasParent<"::mlir::ModuleOp">]> {
   let summary = "An outlined kernel region: what codegen compiles once";
@@ -163,8 +167,8 @@ def Cmd_LaunchOp : Cmd_Op<"launch", [HasParent<"ProgramOp">, DeclareOpInterfaceM
     cmd.launch @gemm_0(%x, %w, %y) : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<bf16>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<Cmd_BufferType>:$args);
-  let assemblyFormat = "$kernel `(` $args `)` attr-dict `:` type($args)";
+  let arguments = (ins FlatSymbolRefAttr:$kernel, Variadic<Cmd_BufferType>:$args, Cmd_Batch:$batch);
+  let assemblyFormat = "$kernel `(` $args `)` (`batch` $batch^)? attr-dict `:` type($args)";
 }
 
 def Cmd_CallOp : Cmd_Op<"call", [HasParent<"ProgramOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
@@ -174,8 +178,8 @@ def Cmd_CallOp : Cmd_Op<"call", [HasParent<"ProgramOp">, DeclareOpInterfaceMetho
     cmd.call @moe[3, 58](%h) : !cmd.buffer<bf16>
     ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$callee, I64Attr:$first, I64Attr:$count, Variadic<Cmd_BufferType>:$args);
-  let assemblyFormat = "$callee `[` $first `,` $count `]` `(` $args `)` attr-dict `:` type($args)";
+  let arguments = (ins FlatSymbolRefAttr:$callee, I64Attr:$first, I64Attr:$count, Variadic<Cmd_BufferType>:$args, Cmd_Batch:$batch);
+  let assemblyFormat = "$callee `[` $first `,` $count `]` `(` $args `)` (`batch` $batch^)? attr-dict `:` type($args)";
 }
 
 def Cmd_CopyOp : Cmd_Op<"copy", [HasParent<"ProgramOp">, TypesMatchWith<"target has the type of the source", "source", "target", "$_self">]> {
@@ -185,22 +189,28 @@ def Cmd_CopyOp : Cmd_Op<"copy", [HasParent<"ProgramOp">, TypesMatchWith<"target 
     cmd.copy %a to %b bytes <T * 1024> : !cmd.buffer<f32>
     ```
   }];
-  let arguments = (ins Cmd_BufferType:$source, Cmd_BufferType:$target, Cmd_ExprAttr:$bytes);
-  let assemblyFormat = "$source `to` $target `bytes` $bytes attr-dict `:` type($source)";
+  let arguments = (ins Cmd_BufferType:$source, Cmd_BufferType:$target, Cmd_ExprAttr:$bytes, Cmd_Batch:$batch);
+  let assemblyFormat = "$source `to` $target `bytes` $bytes (`batch` $batch^)? attr-dict `:` type($source)";
 }
 
 def Cmd_CollectiveOp : Cmd_Op<"collective", [HasParent<"ProgramOp">]> {
   let summary = "Moves rows between ranks; every rank runs the same collectives in the same order";
   let description = [{
-    `dispatch`(x, tokens, offsets, xr, tokens_r, offsets_r) and `combine`(e_r, e) are moe.dispatch_ranks and moe.combine_ranks over buffers. A combine
-    belongs to the dispatch before it; no other collective stands between. `row_bytes` is the size of a row of x or e.
+    `dispatch`(x, tokens, offsets, gates, xr, tokens_r, offsets_r [, scales, scales_r]) and `combine`(e_r, e, gates_out) are moe.dispatch_ranks and
+    moe.combine_ranks over buffers. A combine belongs to the dispatch of its batch before it. `row_bytes` is the size of a row of x or e, `scale_bytes`
+    that of a row of scales. `start` only begins it; until the `wait` of the same batch, its buffers are not touched.
 
     ```mlir
-    cmd.collective combine(%er, %e) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+    cmd.collective start combine(%er, %e, %g) row_bytes 512 batch 1 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+    cmd.collective wait combine() batch 1
     ```
   }];
-  let arguments = (ins Cmd_CollectiveAttr:$collective, Variadic<Cmd_BufferType>:$args, I64Attr:$row_bytes);
-  let assemblyFormat = "$collective `(` $args `)` `row_bytes` $row_bytes attr-dict `:` type($args)";
+  let arguments = (ins Cmd_CollectiveAttr:$collective, Variadic<Cmd_BufferType>:$args, DefaultValuedOptionalAttr<I64Attr, "0">:$row_bytes,
+                       DefaultValuedOptionalAttr<I64Attr, "0">:$scale_bytes, UnitAttr:$start, UnitAttr:$wait, Cmd_Batch:$batch);
+  let assemblyFormat = [{
+    (`start` $start^)? (`wait` $wait^)? $collective `(` $args `)` (`row_bytes` $row_bytes^)? (`scale_bytes` $scale_bytes^)? (`batch` $batch^)? attr-dict
+    (`:` type($args)^)?
+  }];
   let hasVerifier = 1;
 }
 

@@ -300,6 +300,11 @@ LogicalResult KernelOp::verify() {
   if (block.getArgumentTypes() != getInputs().getTypes())
     return emitOpError() << "has region arguments " << block.getArgumentTypes() << ", expected "
                          << getInputs().getTypes();
+  if (getDomain() == Domain::Slots && getKernelClass() == KernelClass::Row) {
+    auto last = getInputs().empty() ? RankedTensorType() : dyn_cast<RankedTensorType>(getInputs().back().getType());
+    if (!last || !last.hasStaticShape() || last.getRank() != 1 || !last.getElementType().isInteger(32))
+      return emitOpError("over slots takes the offsets of the slots as its last operand");
+  }
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
   if (!yield)
     return emitOpError("must end with lm.yield");

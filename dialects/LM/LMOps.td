@@ -146,8 +146,8 @@ def LM_KernelOp : LM_Op<"kernel", [IsolatedFromAbove, SingleBlock, RecursiveMemo
   let summary = "A fused group of ops that becomes one kernel";
   let description = [{
     Operands are the block arguments of the region; weights come in as operands, so regions that are equal share code. `domain` says which live
-    count the rows follow; for `slots` (sorted pairs of row and expert) `slots_per_row` gives the pairs per row. The interpreter executes the
-    region like any other ops.
+    count the rows follow; for `slots` (sorted pairs of row and expert) `slots_per_row` gives the pairs per row. A row kernel over slots takes the offsets
+    of moe.dispatch as its last operand: their last entry counts the slots. The interpreter executes the region like any other ops.
 
     ```mlir
     %y = lm.kernel gemm over rows (%x, %w : tensor<?x256xbf16>, tensor<128x256xbf16>) -> tensor<?x128xbf16> {

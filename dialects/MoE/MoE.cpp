@@ -134,9 +134,12 @@ LogicalResult CombineOp::verify() {
 LogicalResult DispatchRanksOp::verify() {
   if (failed(verifyActivation(*this, getSource(), "source")) ||
       failed(lm::verifyVector(*this, getTokens(), "tokens")) ||
-      failed(lm::verifyVector(*this, getReceivedTokens(), "received tokens")))
+      failed(lm::verifyVector(*this, getReceivedTokens(), "received tokens")) ||
+      failed(verifyActivation(*this, getGates(), "gates")))
     return failure();
-  if (getReceived().getType() != getSource().getType() || getReceivedOffsets().getType() != getOffsets().getType())
+  auto typeOf = [](Value value) { return value ? value.getType() : Type(); };
+  if (getReceived().getType() != getSource().getType() || getReceivedOffsets().getType() != getOffsets().getType() ||
+      typeOf(getReceivedScales()) != typeOf(getScales()))
     return emitOpError() << "receives " << getReceived().getType() << " and " << getReceivedOffsets().getType()
                          << ", expected the types that are sent";
   if (shapeOf(getOffsets()).size() != 1 || shapeOf(getOffsets())[0] < 2)
@@ -152,6 +155,9 @@ LogicalResult CombineRanksOp::verify() {
   auto dispatch = getExchange().getDefiningOp<DispatchRanksOp>();
   if (!dispatch || dispatch->getBlock() != (*this)->getBlock())
     return emitOpError("ends an exchange that no moe.dispatch_ranks of its block began");
+  if (getGates().getType() != dispatch.getGates().getType())
+    return emitOpError() << "gives gates of type " << getGates().getType() << ", expected those of the dispatch, "
+                         << dispatch.getGates().getType();
   for (Operation *op = dispatch->getNextNode(); op && op != *this; op = op->getNextNode())
     if (isa<DispatchRanksOp, CombineRanksOp>(op))
       return op->emitOpError("stands inside another exchange");

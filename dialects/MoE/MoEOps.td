@@ -143,21 +143,20 @@ def MoE_DispatchRanksOp : MoE_Op<"dispatch_ranks", [MemoryEffects<[MemRead<MoE_C
     Every rank holds some of the experts and rows of its own. Slots are those of moe.dispatch: tokens (row of each slot) and offsets (first slot of each
     expert). Results: the rows received (a row is sent once to each rank that needs it), the row of each received slot, and the first received slot of each
     expert; experts of other ranks have none. Received slots are in the order (expert, source rank, row). All ranks execute the same sequence of
-    dispatches and combines, ranks without rows too. The exchange is ended by one moe.combine_ranks, before the next one begins.
+    dispatches and combines, ranks without rows too. The exchange is ended by one moe.combine_ranks, before the next one begins. Scales of a quantised row
+    (`by`) travel with it. Gates `[rows, K]` are the weights of a row's slots in ascending expert order, for combines that add before they return.
 
     With one rank this is the identity.
 
     ```mlir
-    %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off
-        : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+    %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off, %g
+        : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
     ```
   }];
-  let arguments = (ins LM_Act:$source, LM_I32:$tokens, LM_I32:$offsets);
-  let results = (outs LM_Act:$received, LM_I32:$received_tokens, LM_I32:$received_offsets, MoE_ExchangeType:$exchange);
-  let assemblyFormat = [{
-    $source `,` $tokens `,` $offsets attr-dict `:` type($source) `,` type($tokens) `,` type($offsets) `->` type($received) `,` type($received_tokens) `,`
-    type($received_offsets) `,` type($exchange)
-  }];
+  let arguments = (ins LM_ActOrCodes:$source, Optional<LM_F32>:$scales, LM_I32:$tokens, LM_I32:$offsets, LM_F32:$gates);
+  let results = (outs LM_ActOrCodes:$received, Optional<LM_F32>:$received_scales, LM_I32:$received_tokens, LM_I32:$received_offsets,
+                      MoE_ExchangeType:$exchange);
+  let assemblyFormat = "$source (`by` $scales^)? `,` $tokens `,` $offsets `,` $gates attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 
@@ -165,15 +164,16 @@ def MoE_CombineRanksOp : MoE_Op<"combine_ranks",
     [MemoryEffects<[MemRead<MoE_Communicator>, MemWrite<MoE_Communicator>]>, AllTypesMatch<["source", "result"]>]> {
   let summary = "Returns the result of every received slot to its rank, in the order of that rank's slots";
   let description = [{
-    Row i of the result belongs to slot i before the dispatch; no value changes (spec parallel.md 3, `exact`). Ends the exchange.
+    Row i of the result belongs to slot i before the dispatch, `gates` are what it has to be multiplied with. With `exact` combine (spec parallel.md 3) no
+    value changes and the gates are those of the dispatch; other modes are chosen at load. Ends the exchange.
 
     ```mlir
-    %e = moe.combine_ranks %er, %exchange : tensor<?x256xbf16>, !moe.exchange
+    %e, %gr = moe.combine_ranks %er, %exchange : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
     ```
   }];
   let arguments = (ins LM_Act:$source, MoE_ExchangeType:$exchange);
-  let results = (outs LM_Act:$result);
-  let assemblyFormat = "$source `,` $exchange attr-dict `:` type($source) `,` type($exchange)";
+  let results = (outs LM_Act:$result, LM_F32:$gates);
+  let assemblyFormat = "$source `,` $exchange attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

@@ -70,16 +70,25 @@ static RowDomain domainOfValue(Value value) {
     // Decode and prefill kernels each write their rows of a tensor over all rows.
     if (domain == Domain::Decode || domain == Domain::Prefill)
       domain = Domain::Rows;
-    return {domain, static_cast<int64_t>(kernel.getSlotsPerRow().value_or(0))};
+    return {domain, static_cast<int64_t>(kernel.getSlotsPerRow().value_or(0)),
+            domain == Domain::Slots ? slotOffsets(kernel) : Value()};
   }
   if (kernelClassOf(op) == KernelClass::Attention)
     return {};
   return kernelDomainOf(op);
 }
 
+Value moray::slotOffsets(lm::KernelOp kernel) {
+  auto products = kernel.getBody().getOps<moe::GroupedLinearOp>();
+  return products.empty() ? kernel.getInputs().back()
+                          : kernel.getInputs()[cast<BlockArgument>((*products.begin()).getOffsets()).getArgNumber()];
+}
+
 RowDomain moray::kernelDomainOf(Operation *op) {
   return llvm::TypeSwitch<Operation *, RowDomain>(op)
-      .Case([](moe::GroupedLinearOp linear) { return RowDomain{Domain::Slots, slotsPerRow(linear.getOffsets())}; })
+      .Case([](moe::GroupedLinearOp linear) {
+        return RowDomain{Domain::Slots, slotsPerRow(linear.getOffsets()), linear.getOffsets()};
+      })
       .Case<mla::AbsorbQueryOp, mla::LatentAttentionOp, mla::AbsorbValueOp>(
           [](auto) { return RowDomain{Domain::Decode}; })
       .Case([](mla::AttentionOp attention) {
@@ -108,6 +117,8 @@ lm::KernelOp moray::formKernel(ArrayRef<Operation *> ops, KernelClass kernelClas
       if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !isInside(user); }))
         outputs.push_back(result);
   }
+  if (kernelClass == KernelClass::Row && domain.domain == Domain::Slots)
+    inputs.insert(domain.offsets);
 
   OpBuilder builder(ops.front());
   MLIRContext *context = builder.getContext();

@@ -11,10 +11,11 @@ using namespace mlir;
 using namespace moray;
 
 namespace {
-/// The matrix products over the slots of a layer, what they read of the dispatch, and their result per slot.
+/// The kernels over the slots of a layer, what they read of the dispatch, their result per slot, and the weights that
+/// it is combined with.
 struct ExpertKernels {
   SmallVector<lm::KernelOp> kernels; // in block order
-  Value rows, tokens, offsets, result;
+  Value rows, scales, tokens, offsets, result, gates;
 };
 
 struct PartitionExperts : moray::impl::PartitionExpertsBase<PartitionExperts> {
@@ -32,27 +33,33 @@ static Value operandOf(lm::KernelOp kernel, Value inside) {
   return kernel.getInputs()[cast<BlockArgument>(inside).getArgNumber()];
 }
 
-/// Adds a kernel over slots to what has been found. Sizes of other slots than the rank's own are known to matrix
-/// products alone: they follow the offsets, everything else follows the live rows.
+/// Adds a kernel over slots to what has been found. All of them follow the offsets.
 static bool addKernel(lm::KernelOp kernel, ExpertKernels &found) {
-  auto products = kernel.getBody().getOps<moe::GroupedLinearOp>();
-  if (kernel.getKernelClass() != lm::KernelClass::GroupedGemm || products.empty())
-    return decline(kernel, "this kernel counts slots by the live rows of its own rank, expected matrix products only");
-  moe::GroupedLinearOp product = *products.begin();
-  if (product.getSourceScales())
-    return decline(kernel, "its rows are quantised, and exchanges carry rows of f32 or bf16");
-  Value offsets = operandOf(kernel, product.getOffsets());
+  Value offsets = slotOffsets(kernel);
   if (found.offsets && found.offsets != offsets)
     return decline(kernel, "the layer has experts of several dispatches");
   found.offsets = offsets;
-  if (product.getTokens()) {
+  for (auto product : kernel.getBody().getOps<moe::GroupedLinearOp>()) {
+    if (!product.getTokens())
+      continue;
     if (found.tokens)
       return decline(kernel, "several products pick the rows of the slots");
     found.rows = operandOf(kernel, product.getSource());
+    found.scales = product.getSourceScales() ? operandOf(kernel, product.getSourceScales()) : Value();
     found.tokens = operandOf(kernel, product.getTokens());
   }
   found.kernels.push_back(kernel);
   return true;
+}
+
+/// The weights that a kernel adds up the results of the slots with.
+static Value findGates(Value result) {
+  for (Operation *user : result.getUsers())
+    if (auto kernel = dyn_cast<lm::KernelOp>(user))
+      for (auto combine : kernel.getBody().getOps<moe::CombineOp>())
+        if (operandOf(kernel, combine.getSource()) == result)
+          return operandOf(kernel, combine.getGates());
+  return {};
 }
 
 /// Finds the experts of a layer; none without kernels over slots. False when they cannot be distributed.
@@ -71,26 +78,32 @@ static bool findExperts(lm::LayerOp layer, ExpertKernels &found) {
       if (leaves)
         found.result = result;
     }
-  if (!found.kernels.empty() && (!found.tokens || !found.result))
-    return decline(layer, "no matrix product picks the rows of the slots, or no result of the experts is read");
+  if (found.kernels.empty())
+    return true;
+  found.gates = found.result ? findGates(found.result) : Value();
+  if (!found.tokens || !found.gates)
+    return decline(layer, "no matrix product picks the rows of the slots, or no result of the experts is combined");
   return true;
 }
 
 static void insertExchange(ExpertKernels experts) {
   OpBuilder builder(experts.kernels.front());
   Location loc = experts.kernels.front().getLoc();
-  auto dispatch = moe::DispatchRanksOp::create(builder, loc, experts.rows.getType(), experts.tokens.getType(),
-                                               experts.offsets.getType(), moe::ExchangeType::get(builder.getContext()),
-                                               experts.rows, experts.tokens, experts.offsets);
-  IRMapping received;
-  received.map(ValueRange{experts.rows, experts.tokens, experts.offsets}, dispatch->getResults().drop_back());
+  auto dispatch = moe::DispatchRanksOp::create(
+      builder, loc, experts.rows.getType(), experts.scales ? experts.scales.getType() : Type(),
+      experts.tokens.getType(), experts.offsets.getType(), moe::ExchangeType::get(builder.getContext()), experts.rows,
+      experts.scales, experts.tokens, experts.offsets, experts.gates);
+  IRMapping received; // gates are the last operand, the exchange is the last result
+  received.map(dispatch->getOperands().drop_back(), dispatch->getResults().drop_back());
   for (lm::KernelOp kernel : experts.kernels)
     for (OpOperand &operand : kernel->getOpOperands())
       operand.set(received.lookupOrDefault(operand.get()));
   builder.setInsertionPointAfter(experts.kernels.back());
-  auto combine =
-      moe::CombineRanksOp::create(builder, loc, experts.result.getType(), experts.result, dispatch.getExchange());
+  auto combine = moe::CombineRanksOp::create(builder, loc, experts.result.getType(), experts.gates.getType(),
+                                             experts.result, dispatch.getExchange());
   experts.result.replaceAllUsesExcept(combine.getResult(), combine);
+  experts.gates.replaceUsesWithIf(combine.getGates(),
+                                  [&](OpOperand &use) { return combine->isBeforeInBlock(use.getOwner()); });
 }
 
 /// A copy of `op` behind it, called `op`.dist.

@@ -1,4 +1,5 @@
 // Checks that movement between ranks is explicit: never in the step of one rank, always around experts in the other.
+#include "passes/Fuse/FormKernel.h"
 #include "passes/Passes.h"
 
 namespace moray {
@@ -18,12 +19,9 @@ static LogicalResult verifyLocal(Block &block) {
 
 static LogicalResult verifyDistributed(Block &block) {
   for (auto kernel : block.getOps<lm::KernelOp>())
-    for (auto product : kernel.getBody().getOps<moe::GroupedLinearOp>()) {
-      unsigned offsets = cast<BlockArgument>(product.getOffsets()).getArgNumber();
-      if (!kernel.getInputs()[offsets].getDefiningOp<moe::DispatchRanksOp>())
-        return kernel.emitError("E3209: multiplies slots of its own rank in the distributed step, expected the "
-                                "results of a moe.dispatch_ranks (run --moray-partition-experts on the fused module)");
-    }
+    if (kernel.getDomain() == lm::Domain::Slots && !slotOffsets(kernel).getDefiningOp<moe::DispatchRanksOp>())
+      return kernel.emitError("E3209: works on slots of its own rank in the distributed step, expected the results of "
+                              "a moe.dispatch_ranks (run --moray-partition-experts on the fused module)");
   return success();
 }
 

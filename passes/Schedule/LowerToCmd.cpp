@@ -181,25 +181,33 @@ private:
         slotsPerRow(dispatch ? dispatch : combine.getExchange().getDefiningOp<moe::DispatchRanksOp>());
     if (failed(slots))
       return failure();
-    SmallVector<Value> args;
-    for (Value operand : op->getOperands())
-      if (isa<RankedTensorType>(operand.getType()))
-        args.push_back(buffers.lookup(operand));
-    for (OpResult result : op->getResults()) {
-      auto type = dyn_cast<RankedTensorType>(result.getType());
-      if (!type)
-        continue;
-      bool rows = dispatch && result == dispatch.getReceived();
-      cmd::ExprAttr bytes = bytesOf(type, dispatch ? ArrayRef<StringRef>(kReceivedRows) : kOwnRows, rows ? 1 : *slots);
-      buffers[result] =
-          cmd::BufferOp::create(builder, op->getLoc(), bufferOf(type), bytes, IntegerAttr(), IntegerAttr());
-      args.push_back(buffers[result]);
+    auto result = [&](Value value, ArrayRef<StringRef> symbols, int64_t perRow) {
+      auto type = cast<RankedTensorType>(value.getType());
+      return buffers[value] = cmd::BufferOp::create(builder, op->getLoc(), bufferOf(type),
+                                                    bytesOf(type, symbols, perRow), IntegerAttr(), IntegerAttr());
+    };
+    auto rowBytes = [](Value value) {
+      auto type = cast<RankedTensorType>(value.getType());
+      return type.getDimSize(1) * type.getElementTypeBitWidth() / 8;
+    };
+    if (combine) {
+      Value own = result(combine.getResult(), kOwnRows, *slots), gates = result(combine.getGates(), kOwnRows, 1);
+      cmd::CollectiveOp::create(builder, op->getLoc(), cmd::Collective::Combine,
+                                {buffers.lookup(combine.getSource()), own, gates}, rowBytes(combine.getSource()));
+      return success();
     }
-    if (dispatch)
-      received.insert(op->result_begin(), op->result_end());
-    auto sent = cast<RankedTensorType>(op->getOperand(0).getType());
-    cmd::CollectiveOp::create(builder, op->getLoc(), dispatch ? cmd::Collective::Dispatch : cmd::Collective::Combine,
-                              args, sent.getDimSize(1) * sent.getElementTypeBitWidth() / 8);
+    SmallVector<Value> args;
+    for (Value sent : {dispatch.getSource(), dispatch.getTokens(), dispatch.getOffsets(), dispatch.getGates()})
+      args.push_back(buffers.lookup(sent));
+    args.push_back(result(dispatch.getReceived(), kReceivedRows, 1));
+    args.push_back(result(dispatch.getReceivedTokens(), kReceivedRows, *slots));
+    args.push_back(result(dispatch.getReceivedOffsets(), {}, 1));
+    Value scales = dispatch.getScales();
+    if (scales)
+      args.append({buffers.lookup(scales), result(dispatch.getReceivedScales(), kReceivedRows, 1)});
+    received.insert(op->result_begin(), op->result_end());
+    cmd::CollectiveOp::create(builder, op->getLoc(), cmd::Collective::Dispatch, args, rowBytes(dispatch.getSource()),
+                              scales ? rowBytes(scales) : 0);
     return success();
   }
 

@@ -16,7 +16,7 @@ constexpr uint64_t kMaxLaunches = 1u << 20; // of one run of a program, calls ex
 constexpr uint64_t kMaxGrid = 0x7FFFFFFF;   // blocks of a launch
 
 // Arguments of collectives (artifact.fbs).
-constexpr size_t kDispatchArgs = 6, kCombineArgs = 2;
+constexpr size_t kDispatchArgs = 9, kCombineArgs = 3; // a dispatch without scales has two less
 
 class Artifact {
 public:

@@ -32,12 +32,12 @@ Status Checker::checkPrograms() const {
   }
   auto number = [&](ProgramKind kind) { return ofKind[static_cast<size_t>(kind)]; };
   if (number(ProgramKind::Step) != 1 || number(ProgramKind::Sample) > 1 || number(ProgramKind::Score) > 1 ||
-      number(ProgramKind::StepDist) > 1)
+      number(ProgramKind::StepDist) > 1 || number(ProgramKind::StepOverlap) > number(ProgramKind::StepDist))
     return fail(kE4013,
-                "there are %zu step, %zu sample, %zu score and %zu distributed step programs, expected one step and at "
-                "most one of the others; compile the model again",
+                "there are %zu step, %zu sample, %zu score, %zu distributed and %zu overlapped step programs, expected "
+                "one step, at most one of the others, and no overlapped one alone; compile the model again",
                 number(ProgramKind::Step), number(ProgramKind::Sample), number(ProgramKind::Score),
-                number(ProgramKind::StepDist));
+                number(ProgramKind::StepDist), number(ProgramKind::StepOverlap));
   return checkLaunchCount();
 }
 
@@ -75,6 +75,12 @@ Status Checker::checkBuffers(const Program &program, size_t index) const {
 Status Checker::checkCommand(const Program &program, size_t index, uint32_t position) const {
   const Command &command = *program.commands()->Get(position);
   const size_t args = sizeOf(command.args());
+  const bool overlaps = program.kind() == ProgramKind::StepOverlap || program.kind() == ProgramKind::Layer;
+  if (command.batch() > (overlaps ? 1 : 0))
+    return fail(kE4015,
+                "program %zu, command %u belongs to micro-batch %u; only an overlapped step and its layers have two; "
+                "compile the model again",
+                index, position, command.batch());
   if (command.kind() == CommandKind::Launch) {
     if (command.target() >= sizeOf(target->kernels()))
       return fail(kE4015, "program %zu, command %u launches kernel %u of %zu; compile the model again", index, position,
@@ -112,15 +118,25 @@ Status Checker::checkCollective(const Program &program, size_t index, uint32_t p
   if (command.target() > static_cast<uint32_t>(CollectiveKind::MAX))
     return fail(kE4015, "program %zu, command %u is a collective of the unknown kind %u; install a newer runtime",
                 index, position, command.target());
-  const bool dispatch = command.target() == static_cast<uint32_t>(CollectiveKind::Dispatch);
-  const size_t expected = dispatch ? kDispatchArgs : kCombineArgs;
-  if (args != expected || command.row_bytes() < 1 || command.row_bytes() > kMaxRowBytes || root.model()->experts() < 1)
+  if (!isKnown(command.phase()) || !isKnown(command.row_dtype()))
     return fail(kE4015,
-                "program %zu, command %u is a %s with %zu arguments and rows of %llu bytes in a model of %u experts, "
-                "expected %zu, 1 to %llu and at least 1; compile the model again",
+                "program %zu, command %u has the unknown phase %u or rows of the unknown type %u; install a "
+                "newer runtime",
+                index, position, static_cast<unsigned>(command.phase()), static_cast<unsigned>(command.row_dtype()));
+  const bool dispatch = command.target() == static_cast<uint32_t>(CollectiveKind::Dispatch);
+  const bool waits = command.phase() == CollectivePhase::Wait, scales = dispatch && command.scale_bytes() > 0;
+  const size_t expected = waits ? 0 : !dispatch ? kCombineArgs : scales ? kDispatchArgs : kDispatchArgs - 2;
+  const uint64_t least = waits ? 0 : 1, most = waits ? 0 : kMaxRowBytes;
+  if (args != expected || command.row_bytes() < least || command.row_bytes() > most ||
+      command.scale_bytes() > (scales ? most : 0) || root.model()->experts() < 1)
+    return fail(kE4015,
+                "program %zu, command %u is a %s with %zu arguments, rows of %llu bytes and scales of %llu in a model "
+                "of %u experts, expected %zu, %llu to %llu, scales of a dispatch alone, and experts; compile the model "
+                "again",
                 index, position, dispatch ? "dispatch" : "combine", args,
-                static_cast<unsigned long long>(command.row_bytes()), root.model()->experts(), expected,
-                static_cast<unsigned long long>(kMaxRowBytes));
+                static_cast<unsigned long long>(command.row_bytes()),
+                static_cast<unsigned long long>(command.scale_bytes()), root.model()->experts(), expected,
+                static_cast<unsigned long long>(least), static_cast<unsigned long long>(most));
   for (uint32_t a = 0; a < args; ++a)
     if (const ArgKind kind = command.args()->Get(a)->kind(); kind != ArgKind::Buffer && kind != ArgKind::Param)
       return fail(kE4016,
@@ -130,38 +146,83 @@ Status Checker::checkCollective(const Program &program, size_t index, uint32_t p
   return {};
 }
 
-bool Checker::hasCollectives(const Program &program) const {
+bool Checker::hasCommands(const Program &program, bool (*matches)(const Command &)) const {
   for (uint32_t c = 0; c < sizeOf(program.commands()); ++c)
-    if (program.commands()->Get(c)->kind() == CommandKind::Collective)
+    if (matches(*program.commands()->Get(c)))
       return true;
   return false;
 }
 
-// Dispatch, combine, dispatch, combine ... in every program; only a distributed step and the layers that it calls have
-// them.
+static bool isCollective(const Command &command) { return command.kind() == CommandKind::Collective; }
+static bool isOfSecondBatch(const Command &command) { return command.batch() != 0; }
+
+// Dispatch, combine, dispatch, combine ... for each micro-batch of every program, each whole or a start and its wait;
+// only a distributed step and the layers that it calls have them.
 Status Checker::checkCollectiveOrder(const Program &program, size_t index) const {
-  bool open = false;
+  constexpr uint32_t kNone = ~0u;
+  struct {
+    bool dispatched = false;
+    uint32_t start = kNone;
+  } batches[2];
+  auto rests = [&batches](size_t b) { return !batches[b].dispatched && batches[b].start == kNone; };
+  const bool distributed = program.kind() == ProgramKind::StepDist || program.kind() == ProgramKind::StepOverlap;
   for (uint32_t c = 0; c < sizeOf(program.commands()); ++c) {
     const Command &command = *program.commands()->Get(c);
     const bool calls =
-        command.kind() == CommandKind::Call && hasCollectives(*target->programs()->Get(command.target()));
-    if (command.kind() != CommandKind::Collective && !calls)
+        command.kind() == CommandKind::Call && hasCommands(*target->programs()->Get(command.target()), isCollective);
+    if (!isCollective(command) && !calls)
       continue;
-    if (program.kind() != ProgramKind::StepDist && (calls || program.kind() != ProgramKind::Layer))
+    if (!distributed && (calls || program.kind() != ProgramKind::Layer))
       return fail(kE4013,
                   "program %zu, command %u moves rows between ranks, which only a distributed step does; compile the "
                   "model again",
                   index, c);
-    const bool combine = !calls && command.target() == static_cast<uint32_t>(CollectiveKind::Combine);
-    if (combine != open)
+    auto &batch = batches[command.batch()];
+    const bool combine = command.target() == static_cast<uint32_t>(CollectiveKind::Combine);
+    const bool waits = command.phase() == CollectivePhase::Wait, starts = command.phase() == CollectivePhase::Start;
+    const bool fits = calls ? rests(0) && rests(1)
+                      : waits
+                          ? batch.start != kNone && program.commands()->Get(batch.start)->target() == command.target()
+                          : batch.start == kNone;
+    if (!fits || (!calls && combine != batch.dispatched))
       return fail(kE4013,
-                  "program %zu, command %u: a combine follows each dispatch, and nothing else that moves rows lies "
-                  "between them; compile the model again",
+                  "program %zu, command %u: in each micro-batch a combine follows each dispatch and a wait each start, "
+                  "and nothing else that moves rows lies between them; compile the model again",
                   index, c);
-    open = !calls && !combine;
+    if (waits)
+      MORAY_TRY(checkOpenBuffers(program, index, batch.start, c));
+    if (!calls && !starts)
+      batch.dispatched = !combine;
+    batch.start = starts ? c : kNone;
   }
-  if (open)
+  if (!rests(0) || !rests(1))
     return fail(kE4013, "program %zu ends before the last dispatch is combined; compile the model again", index);
+  return {};
+}
+
+static bool uses(const Command &command, const Arg &arg) {
+  for (uint32_t a = 0; a < sizeOf(command.args()); ++a)
+    if (command.args()->Get(a)->kind() == arg.kind() && command.args()->Get(a)->index() == arg.index())
+      return true;
+  return false;
+}
+
+// From start to wait, buffers live and nothing touches what the collective writes.
+Status Checker::checkOpenBuffers(const Program &program, size_t index, uint32_t start, uint32_t wait) const {
+  const auto &args = *program.commands()->Get(start)->args();
+  const bool dispatch = program.commands()->Get(start)->target() == static_cast<uint32_t>(CollectiveKind::Dispatch);
+  for (uint32_t a = 0; a < args.size(); ++a) {
+    const bool written = dispatch ? a >= 4 && a != 7 : a >= 1;
+    const Arg &arg = *args.Get(a);
+    bool good = arg.kind() != ArgKind::Buffer || program.buffers()->Get(arg.index())->last() >= wait;
+    for (uint32_t c = start + 1; c < wait && written && good; ++c)
+      good = !uses(*program.commands()->Get(c), arg);
+    if (!good)
+      return fail(kE4016,
+                  "program %zu: argument %u of the collective that command %u starts ends its life or is used before "
+                  "command %u waits for it; compile the model again",
+                  index, a, start, wait);
+  }
   return {};
 }
 
@@ -175,6 +236,12 @@ Status Checker::checkCall(const Program &program, size_t index, uint32_t positio
                 "other; compile the model again",
                 index, position, command.target(), sizeOf(target->programs()));
   const Program &layer = *target->programs()->Get(command.target());
+  if (hasCommands(layer, isOfSecondBatch) && (program.kind() != ProgramKind::StepOverlap || command.batch() != 0))
+    return fail(
+        kE4015,
+        "program %zu, command %u calls program %u, which runs two micro-batches, from a step or for a batch that "
+        "is not both; compile the model again",
+        index, position, command.target());
   const size_t args = sizeOf(command.args());
   if (args != layer.param_count())
     return fail(kE4015,

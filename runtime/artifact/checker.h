@@ -46,7 +46,8 @@ private:
   Status checkCall(const schema::Program &program, size_t index, uint32_t position) const;
   Status checkCollective(const schema::Program &program, size_t index, uint32_t position) const;
   Status checkCollectiveOrder(const schema::Program &program, size_t index) const;
-  bool hasCollectives(const schema::Program &program) const;
+  Status checkOpenBuffers(const schema::Program &program, size_t index, uint32_t start, uint32_t wait) const;
+  bool hasCommands(const schema::Program &program, bool (*matches)(const schema::Command &)) const;
   Status checkArg(const schema::Program &program, size_t index, uint32_t position, const schema::Arg &arg) const;
   Status checkLayerWeights(const schema::Program &layer, uint32_t begin, uint32_t end, size_t caller) const;
   Status checkLaunchCount() const;

@@ -74,6 +74,7 @@ Status ExecPlan::bindSymbols(const Artifact &artifact) {
       {SymbolId::Outs, capacities.outs, "rows with logits of a step"},
       {SymbolId::PrefillRows, capacities.rows, "prompt rows of a step"},
       {SymbolId::Ranks, capacities.ranks, "ranks"},
+      {SymbolId::ReceivedRows, capacities.rows * capacities.ranks, "rows of all ranks"},
   };
   for (const auto &binding : bindings) {
     const auto index = static_cast<uint32_t>(binding.id);
@@ -138,7 +139,8 @@ Status ExecPlan::planEntries(moray_string targetName) {
     const schema::Program &program = *code.target->programs()->Get(p);
     const schema::ProgramKind other =
         capacities.distributed ? schema::ProgramKind::Step : schema::ProgramKind::StepDist;
-    if (program.kind() == schema::ProgramKind::Layer || program.kind() == other)
+    if (program.kind() == schema::ProgramKind::Layer || program.kind() == schema::ProgramKind::StepOverlap ||
+        program.kind() == other)
       continue;
     const Entry entry = program.kind() == schema::ProgramKind::Sample  ? Entry::Sample
                         : program.kind() == schema::ProgramKind::Score ? Entry::Score

@@ -21,7 +21,7 @@ Status Executor::evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows) {
     plan.symbols[static_cast<size_t>(schema::SymbolId::Rows) + i] = static_cast<uint64_t>(counts[i]);
   plan.symbols[static_cast<size_t>(schema::SymbolId::PrefillRows)] =
       static_cast<uint64_t>(counts[MORAY_LIVE_ROWS] - counts[MORAY_LIVE_DECODE_ROWS]);
-  receivedRows =
+  plan.symbols[static_cast<size_t>(schema::SymbolId::ReceivedRows)] =
       plan.capacities.distributed ? plan.capacities.ranks * mostRows : static_cast<uint64_t>(counts[MORAY_LIVE_ROWS]);
   for (size_t c = 0; c < bound.copies.size(); ++c) {
     MORAY_TRY(evaluateSize(bound.copies[c].expression, plan.symbols, copyBytes[c]));

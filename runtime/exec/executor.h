@@ -85,7 +85,6 @@ protected:
   uint8_t *hostIo = nullptr;
   Binding bound;
   std::vector<uint64_t> copyBytes; // by copy
-  uint64_t receivedRows = 0;       // that may arrive in this step
   Counters counted = {};
 
 private:

@@ -83,17 +83,32 @@ Status Binder::addCopy(const schema::Command &command, Span<const Place> places,
 // What the communicator relies on: memory of the step, and index arrays for all experts.
 Status Binder::addCollective(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer) {
   const auto kind = static_cast<schema::CollectiveKind>(command.target());
-  CollectiveCall call = {
-      kind, inLayer ? static_cast<int32_t>(layer) : -1, static_cast<uint32_t>(command.row_bytes()), {}};
+  CollectiveCall call = {kind,
+                         command.phase(),
+                         command.batch(),
+                         command.row_dtype(),
+                         inLayer ? static_cast<int32_t>(layer) : -1,
+                         static_cast<uint32_t>(command.row_bytes()),
+                         static_cast<uint32_t>(command.scale_bytes()),
+                         {}};
   bool fits = true;
   for (size_t i = 0; i < places.size(); ++i) {
     fits = fits && places[i].operand.kind == ArgKind::Buffer;
     call.args[i] = {places[i].address, places[i].bytes};
   }
   const uint64_t offsetBytes = (uint64_t{artifact.model().experts()} + 1) * sizeof(int32_t);
-  if (kind == schema::CollectiveKind::Dispatch)
-    fits = fits && places[0].bytes / call.rowBytes >= plan.capacities.rows && places[2].bytes >= offsetBytes &&
-           places[5].bytes >= offsetBytes;
+  const uint64_t gateBytes = plan.capacities.rows * artifact.model().experts_per_token() * sizeof(float);
+  const bool waits = call.phase == schema::CollectivePhase::Wait;
+  if (kind == schema::CollectiveKind::Dispatch && !waits) {
+    const CollectiveCall::Area(&a)[kDispatchArgs] = call.args;
+    const uint64_t scaleRows = call.scaleBytes ? a[7].bytes / call.scaleBytes : plan.capacities.rows;
+    const uint64_t receivedScales = call.scaleBytes ? a[8].bytes / call.scaleBytes : a[4].bytes / call.rowBytes;
+    fits = fits && a[0].bytes / call.rowBytes >= plan.capacities.rows && a[2].bytes >= offsetBytes &&
+           a[3].bytes >= gateBytes && a[6].bytes >= offsetBytes && scaleRows >= plan.capacities.rows &&
+           receivedScales >= a[4].bytes / call.rowBytes;
+  } else if (!waits) {
+    fits = fits && call.args[2].bytes >= gateBytes;
+  }
   if (!fits)
     return fail(kE4015,
                 "a collective works on something that is no buffer, or on buffers too small for %llu rows or %u "

@@ -26,8 +26,11 @@ struct CollectiveCall {
     uint64_t bytes;
   };
   schema::CollectiveKind kind;
-  int32_t layer; // -1 outside layers
-  uint32_t rowBytes;
+  schema::CollectivePhase phase;
+  uint8_t batch;
+  schema::DType type; // of the elements of a row
+  int32_t layer;      // -1 outside layers
+  uint32_t rowBytes, scaleBytes;
   Area args[kDispatchArgs];
 };
 

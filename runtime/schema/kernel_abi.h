@@ -64,7 +64,7 @@ typedef struct moray_sample_params {
 /* Preamble of the file: the first 4096 bytes, little endian, readable by every version. Sections: 0 metadata, 1 code, 2
  * weights. */
 #define MORAY_MAGIC "MORAY\r\n\032"
-#define MORAY_FORMAT_VERSION 2u
+#define MORAY_FORMAT_VERSION 3u
 #define MORAY_PREAMBLE_BYTES 4096u
 enum { MORAY_SECTION_METADATA = 0, MORAY_SECTION_CODE = 1, MORAY_SECTION_WEIGHTS = 2, MORAY_SECTION_COUNT = 3 };
 

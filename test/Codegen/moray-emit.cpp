@@ -15,7 +15,8 @@
 using namespace moray::codegen;
 
 static std::string text(const SizeExpr &expression) {
-  static const char *const symbols[] = {"T", "B", "N", "P", "C", "rows", "decode", "seqs", "outs", "prefill", "R"};
+  static const char *const symbols[] = {"T",      "B",    "N",    "P",       "C", "rows",
+                                        "decode", "seqs", "outs", "prefill", "R", "received"};
   static const char *const operators[] = {"", "", "+", "*", "ceildiv", "min", "max", "align"};
   std::string line;
   for (const ExprOp &op : expression.postfix()) {

@@ -29,11 +29,25 @@ cmd.program @k layer {
 // CHECK: cmd.buffer <R * T * 128> lifetime[0, 1]
 // CHECK: cmd.buffer <T * 128> lifetime[1, 2]
 cmd.program @exchange layer {
-^bb0(%h: !cmd.buffer<f32>, %i: !cmd.buffer<i32>):
+^bb0(%h: !cmd.buffer<f32>, %i: !cmd.buffer<i32>, %g: !cmd.buffer<f32>):
   %r = cmd.buffer <R * T * 128> : !cmd.buffer<f32>
   %e = cmd.buffer <T * 128> : !cmd.buffer<f32>
-  cmd.collective dispatch(%h, %i, %i, %r, %i, %i) row_bytes 128
-      : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
-  cmd.collective combine(%r, %e) row_bytes 128 : !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.collective dispatch(%h, %i, %i, %g, %r, %i, %i) row_bytes 128
+      : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%r, %e, %g) row_bytes 128 : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
   cmd.launch @row_0(%h, %e, %h) : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+}
+
+// Buffers of a collective that is started live until its batch waits for it.
+// CHECK-LABEL: cmd.program @open layer
+// CHECK: cmd.buffer <T * 64> lifetime[0, 3]
+// CHECK: cmd.buffer <T * 128> lifetime[1, 2]
+cmd.program @open layer {
+^bb0(%r: !cmd.buffer<f32>, %g: !cmd.buffer<f32>):
+  %e = cmd.buffer <T * 64> : !cmd.buffer<f32>
+  %f = cmd.buffer <T * 128> : !cmd.buffer<f32>
+  cmd.collective start combine(%r, %e, %g) row_bytes 128 : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.collective start combine(%r, %f, %g) row_bytes 128 batch 1 : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.collective wait combine() batch 1
+  cmd.collective wait combine()
 }

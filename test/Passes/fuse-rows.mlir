@@ -59,7 +59,7 @@ lm.layer @moe_end(%l: index, %a: tensor<?x128xbf16>, %ids: tensor<?x2xi32>, %g: 
                   %w: tensor<8x128x128xf8E4M3FN>, %ws: tensor<8x1x1xf32>) -> tensor<?x128xbf16> {
   // CHECK: moe.dispatch
   // CHECK: moe.grouped_linear
-  // CHECK: lm.kernel row over slots of 2(
+  // CHECK: lm.kernel row over slots of 2(%{{[^,]+}}, %offsets :
   // CHECK-NEXT: ^bb0
   // CHECK-NEXT: lm.swiglu
   // CHECK-NEXT: lm.quantize

@@ -140,25 +140,26 @@ lm.weight @w per_layer from "w.{l}" : tensor<16x32x64xbf16>
 // CHECK-DAG: %[[XR:.*]] = cmd.buffer <R * T * 128> : <bf16>
 // CHECK-DAG: %[[TOKR:.*]] = cmd.buffer <R * T * 16> : <i32>
 // CHECK-DAG: %[[OFFR:.*]] = cmd.buffer <68> : <i32>
-// CHECK: cmd.collective dispatch(%[[X]], %[[TOK]], %[[OFF]], %[[XR]], %[[TOKR]], %[[OFFR]]) row_bytes 128
+// CHECK: cmd.collective dispatch(%[[X]], %[[TOK]], %[[OFF]], %{{.*}}, %[[XR]], %[[TOKR]], %[[OFFR]]) row_bytes 128
 // CHECK: %[[ER:.*]] = cmd.buffer <R * T * 256> : <bf16>
 // CHECK: cmd.launch @grouped_0(%[[XR]], %[[TOKR]], %[[OFFR]], %{{.*}}, %[[ER]])
 // CHECK: %[[E:.*]] = cmd.buffer <T * 256> : <bf16>
-// CHECK: cmd.collective combine(%[[ER]], %[[E]]) row_bytes 64
+// CHECK: %[[G:.*]] = cmd.buffer <T * 16> : <f32>
+// CHECK: cmd.collective combine(%[[ER]], %[[E]], %[[G]]) row_bytes 64
 lm.layer @moe.dist(%l: index, %x: tensor<?x64xbf16>, %ids: tensor<?x4xi32>, %g: tensor<?x4xf32>) -> tensor<?x64xbf16> {
   %w = lm.weight_of @w[%l] : tensor<16x32x64xbf16>
   %o, %t, %r, %s = cmd.invoke @permute_0(%ids, %g) : (tensor<?x4xi32>, tensor<?x4xf32>) -> (tensor<17xi32>, tensor<?xi32>, tensor<?x4xi32>, tensor<?x4xf32>)
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %s : (tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
   %er = cmd.invoke @grouped_0(%xr, %tr, %or, %w) : (tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<16x32x64xbf16>) -> tensor<?x32xbf16>
-  %e = moe.combine_ranks %er, %x1 : tensor<?x32xbf16>, !moe.exchange
+  %e, %eg = moe.combine_ranks %er, %x1 : (tensor<?x32xbf16>, !moe.exchange) -> (tensor<?x32xbf16>, tensor<?x4xf32>)
   lm.return %x : tensor<?x64xbf16>
 }
 
 // -----
 
-lm.layer @unread(%l: index, %x: tensor<?x64xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) -> tensor<?x64xbf16> {
+lm.layer @unread(%l: index, %x: tensor<?x64xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) -> tensor<?x64xbf16> {
   // expected-error @+1 {{E3307: receives slots that no kernel over slots reads}}
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
-  %e = moe.combine_ranks %xr, %x1 : tensor<?x64xbf16>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x64xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %e, %eg = moe.combine_ranks %xr, %x1 : (tensor<?x64xbf16>, !moe.exchange) -> (tensor<?x64xbf16>, tensor<?x4xf32>)
   lm.return %e : tensor<?x64xbf16>
 }

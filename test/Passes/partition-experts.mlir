@@ -12,6 +12,10 @@
 // RUN: moray-opt --moray-outline-kernels %t.partition -o %t.outlined
 // RUN: moray-interpret %t.outlined --dist --weights %golden/v3-tiny-fp8 --tokens 5,17,200,33,8,90 --tokens 9,8,7 --logits %t.dist.npy
 // RUN: cmp %t.step.npy %t.dist.npy
+// RUN: moray-opt --moray-pipeline="to=partition mode=fp8" %t.import -o %t.fp8
+// RUN: moray-interpret %t.fp8 --weights %golden/v3-tiny-fp8 --tokens 5,17,200,33,8,90 --tokens 9,8,7 --logits %t.step.npy
+// RUN: moray-interpret %t.fp8 --dist --weights %golden/v3-tiny-fp8 --tokens 5,17,200,33,8,90 --tokens 9,8,7 --logits %t.dist.npy
+// RUN: cmp %t.step.npy %t.dist.npy
 // RUN: moray-opt --moray-outline-kernels %t.fuse | grep -o "cmd.kernel @[a-z_0-9]*" > %t.kernels
 // RUN: grep -o "cmd.kernel @[a-z_0-9]*" %t.outlined | diff %t.kernels -
 
@@ -21,12 +25,12 @@ lm.layer @dense(%l: index, %x: tensor<?x64xbf16>) -> tensor<?x64xbf16> {
 // CHECK-LABEL: lm.layer @moe(
 // CHECK-NOT: _ranks
 // CHECK-LABEL: lm.layer @moe.dist(
-// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<?x64xbf16>, %[[O:[a-z0-9]+]]: tensor<9xi32>, %[[T:[a-z0-9]+]]: tensor<?xi32>,
-// CHECK: %[[XR:.+]], %[[TR:.+]], %[[OR:.+]], %[[EXCHANGE:.+]] = moe.dispatch_ranks %[[X]], %[[T]], %[[O]] :
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<?x64xbf16>, %[[O:[a-z0-9]+]]: tensor<9xi32>, %[[T:[a-z0-9]+]]: tensor<?xi32>, %[[R:[a-z0-9]+]]: tensor<?x2xi32>, %[[S:[a-z0-9]+]]: tensor<?x2xf32>,
+// CHECK: %[[XR:.+]], %[[TR:.+]], %[[OR:.+]], %[[EXCHANGE:.+]] = moe.dispatch_ranks %[[X]], %[[T]], %[[O]], %[[S]] :
 // CHECK: %[[G:.+]] = lm.kernel grouped_gemm over slots of 2(%[[XR]], %[[TR]], %[[OR]],
 // CHECK: %[[ER:.+]] = lm.kernel grouped_gemm over slots of 2(%[[G]], %[[OR]],
-// CHECK: %[[E:.+]] = moe.combine_ranks %[[ER]], %[[EXCHANGE]] :
-// CHECK: lm.kernel row over rows(%[[E]],
+// CHECK: %[[E:.+]], %[[GATES:.+]] = moe.combine_ranks %[[ER]], %[[EXCHANGE]] :
+// CHECK: lm.kernel row over rows(%[[E]], %[[R]], %[[GATES]] :
 lm.layer @moe(%l: index, %x: tensor<?x64xbf16>, %o: tensor<9xi32>, %t: tensor<?xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>, %w1: tensor<8x32x64xbf16>, %w2: tensor<8x64x32xbf16>)
     -> tensor<?x64xbf16> {
   %g = lm.kernel grouped_gemm over slots of 2 (%x, %t, %o, %w1 : tensor<?x64xbf16>, tensor<?xi32>, tensor<9xi32>, tensor<8x32x64xbf16>) -> tensor<?x32xbf16> {
@@ -81,58 +85,45 @@ module {
 
 // -----
 
-// A row kernel over slots: the rows of other ranks are not among the live rows that it counts.
-lm.layer @row_over_slots(%l: index, %x: tensor<?x64xbf16>, %o: tensor<9xi32>, %t: tensor<?xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>, %w1: tensor<8x32x64xbf16>, %w2: tensor<8x64x32xbf16>)
-    -> tensor<?x64xbf16> {
-  %h = lm.kernel grouped_gemm over slots of 2 (%x, %t, %o, %w1 : tensor<?x64xbf16>, tensor<?xi32>, tensor<9xi32>, tensor<8x32x64xbf16>) -> tensor<?x32xbf16> {
-  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<?xi32>, %c: tensor<9xi32>, %d: tensor<8x32x64xbf16>):
-    %0 = moe.grouped_linear %a rows %b, %c, %d : (tensor<?x64xbf16>, tensor<?xi32>, tensor<9xi32>, tensor<8x32x64xbf16>) -> tensor<?x32xbf16>
-    lm.yield %0 : tensor<?x32xbf16>
-  }
-  // expected-remark@+1 {{declined: this kernel counts slots by the live rows of its own rank, expected matrix products only}}
-  %g = lm.kernel row over slots of 2 (%h : tensor<?x32xbf16>) -> tensor<?x32xbf16> {
-  ^bb0(%a: tensor<?x32xbf16>):
-    %0 = lm.add %a, %a : tensor<?x32xbf16>, tensor<?x32xbf16> -> tensor<?x32xbf16>
-    lm.yield %0 : tensor<?x32xbf16>
-  }
-  %e = lm.kernel grouped_gemm over slots of 2 (%g, %o, %w2 : tensor<?x32xbf16>, tensor<9xi32>, tensor<8x64x32xbf16>) -> tensor<?x64xbf16> {
-  ^bb0(%a: tensor<?x32xbf16>, %c: tensor<9xi32>, %d: tensor<8x64x32xbf16>):
-    %0 = moe.grouped_linear %a, %c, %d : (tensor<?x32xbf16>, tensor<9xi32>, tensor<8x64x32xbf16>) -> tensor<?x64xbf16>
-    lm.yield %0 : tensor<?x64xbf16>
-  }
-  %y = lm.kernel row over rows (%e, %r, %s : tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x64xbf16> {
-  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>):
-    %0 = moe.combine %a, %b, %c : tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x64xf32>
-    %1 = lm.cast %0 : tensor<?x64xf32> -> tensor<?x64xbf16>
-    lm.yield %1 : tensor<?x64xbf16>
-  }
-  lm.return %y : tensor<?x64xbf16>
-}
-lm.program @step(%x: tensor<?x64xbf16>, %o: tensor<9xi32>, %t: tensor<?xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>, %w1: tensor<8x32x64xbf16>, %w2: tensor<8x64x32xbf16>)
-    -> tensor<?x64xbf16> attributes {lm.kind = #lm<program_kind step>} {
-  %y = lm.call @row_over_slots[1, 2](%x, %o, %t, %r, %s, %w1, %w2)
-      : (tensor<?x64xbf16>, tensor<9xi32>, tensor<?xi32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x32x64xbf16>, tensor<8x64x32xbf16>) -> tensor<?x64xbf16>
-  lm.return %y : tensor<?x64xbf16>
-}
-
-// -----
-
-lm.layer @quantised(%l: index, %x: tensor<?x64xf8E4M3FN>, %xs: tensor<?x1xf32>, %t: tensor<?xi32>, %o: tensor<9xi32>, %w: tensor<8x64x64xf8E4M3FN>,
-                    %ws: tensor<8x1x1xf32>) -> tensor<?x64xf8E4M3FN> {
-  // expected-remark@+1 {{declined: its rows are quantised, and exchanges carry rows of f32 or bf16}}
-  %g = lm.kernel grouped_gemm over slots of 2 (%x, %xs, %t, %o, %w, %ws
+// Rows are quantised: codes travel with their scales, and the row kernel between the products counts slots by the offsets that it takes.
+// CHECK-LABEL: lm.layer @quantised.dist(
+// CHECK: %[[XR:.+]], %[[SR:.+]], %[[TR:.+]], %[[OR:.+]], %{{.+}} = moe.dispatch_ranks %{{.+}} by %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} :
+// CHECK: %[[H:.+]] = lm.kernel grouped_gemm over slots of 2(%[[XR]], %[[SR]], %[[TR]], %[[OR]],
+// CHECK: %[[G:.+]]:2 = lm.kernel row over slots of 2(%[[H]], %[[OR]] :
+// CHECK: lm.kernel grouped_gemm over slots of 2(%[[G]]#0, %[[G]]#1, %[[OR]],
+lm.layer @quantised(%l: index, %x: tensor<?x64xf8E4M3FN>, %xs: tensor<?x1xf32>, %t: tensor<?xi32>, %o: tensor<9xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>,
+                    %w: tensor<8x64x64xf8E4M3FN>, %ws: tensor<8x1x1xf32>) -> tensor<?x64xf8E4M3FN> {
+  %h = lm.kernel grouped_gemm over slots of 2 (%x, %xs, %t, %o, %w, %ws
       : tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<?xi32>, tensor<9xi32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>) -> tensor<?x64xbf16> {
   ^bb0(%a: tensor<?x64xf8E4M3FN>, %as: tensor<?x1xf32>, %b: tensor<?xi32>, %c: tensor<9xi32>, %d: tensor<8x64x64xf8E4M3FN>, %ds: tensor<8x1x1xf32>):
     %0 = moe.grouped_linear %a by %as rows %b, %c, %d scales %ds
         : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<?xi32>, tensor<9xi32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>) -> tensor<?x64xbf16>
     lm.yield %0 : tensor<?x64xbf16>
   }
+  %g, %gs = lm.kernel row over slots of 2 (%h, %o : tensor<?x64xbf16>, tensor<9xi32>) -> tensor<?x64xf8E4M3FN>, tensor<?x1xf32> {
+  ^bb0(%a: tensor<?x64xbf16>, %c: tensor<9xi32>):
+    %0, %1 = lm.quantize %a {format = #lm<scale_format f32>} : tensor<?x64xbf16> -> tensor<?x64xf8E4M3FN>, tensor<?x1xf32>
+    lm.yield %0, %1 : tensor<?x64xf8E4M3FN>, tensor<?x1xf32>
+  }
+  %e = lm.kernel grouped_gemm over slots of 2 (%g, %gs, %o, %w, %ws
+      : tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<9xi32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>) -> tensor<?x64xbf16> {
+  ^bb0(%a: tensor<?x64xf8E4M3FN>, %as: tensor<?x1xf32>, %c: tensor<9xi32>, %d: tensor<8x64x64xf8E4M3FN>, %ds: tensor<8x1x1xf32>):
+    %0 = moe.grouped_linear %a by %as, %c, %d scales %ds
+        : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<9xi32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>) -> tensor<?x64xbf16>
+    lm.yield %0 : tensor<?x64xbf16>
+  }
+  %y = lm.kernel row over rows (%e, %r, %s : tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32>) -> tensor<?x64xf32> {
+  ^bb0(%a: tensor<?x64xbf16>, %b: tensor<?x2xi32>, %c: tensor<?x2xf32>):
+    %0 = moe.combine %a, %b, %c : tensor<?x64xbf16>, tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x64xf32>
+    lm.yield %0 : tensor<?x64xf32>
+  }
   lm.return %x : tensor<?x64xf8E4M3FN>
 }
-lm.program @step(%x: tensor<?x64xf8E4M3FN>, %xs: tensor<?x1xf32>, %t: tensor<?xi32>, %o: tensor<9xi32>, %w: tensor<8x64x64xf8E4M3FN>, %ws: tensor<8x1x1xf32>)
-    -> tensor<?x64xf8E4M3FN> attributes {lm.kind = #lm<program_kind step>} {
-  %y = lm.call @quantised[0, 1](%x, %xs, %t, %o, %w, %ws)
-      : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<?xi32>, tensor<9xi32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>) -> tensor<?x64xf8E4M3FN>
+lm.program @step(%x: tensor<?x64xf8E4M3FN>, %xs: tensor<?x1xf32>, %t: tensor<?xi32>, %o: tensor<9xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>,
+                 %w: tensor<8x64x64xf8E4M3FN>, %ws: tensor<8x1x1xf32>) -> tensor<?x64xf8E4M3FN> attributes {lm.kind = #lm<program_kind step>} {
+  %y = lm.call @quantised[0, 1](%x, %xs, %t, %o, %r, %s, %w, %ws)
+      : (tensor<?x64xf8E4M3FN>, tensor<?x1xf32>, tensor<?xi32>, tensor<9xi32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x64x64xf8E4M3FN>, tensor<8x1x1xf32>)
+      -> tensor<?x64xf8E4M3FN>
   lm.return %y : tensor<?x64xf8E4M3FN>
 }
 
@@ -221,7 +212,7 @@ lm.program @step(%x: tensor<?x64xbf16>, %o: tensor<9xi32>, %t: tensor<?xi32>, %r
 
 // -----
 
-// expected-remark@+1 {{declined: no matrix product picks the rows of the slots, or no result of the experts is read}}
+// expected-remark@+1 {{declined: no matrix product picks the rows of the slots, or no result of the experts is combined}}
 lm.layer @unread(%l: index, %x: tensor<?x64xbf16>, %o: tensor<9xi32>, %t: tensor<?xi32>, %r: tensor<?x2xi32>, %s: tensor<?x2xf32>, %w1: tensor<8x32x64xbf16>, %w2: tensor<8x64x32xbf16>)
     -> tensor<?x64xbf16> {
   %g = lm.kernel grouped_gemm over slots of 2 (%x, %t, %o, %w1 : tensor<?x64xbf16>, tensor<?xi32>, tensor<9xi32>, tensor<8x32x64xbf16>) -> tensor<?x32xbf16> {

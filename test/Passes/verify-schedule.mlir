@@ -49,17 +49,18 @@ cmd.program @step step {
 
 // The layers of the distributed step move rows, in pairs.
 cmd.program @moe.dist layer {
-^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
-  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
-  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>, %f: !cmd.buffer<f32>):
+  cmd.collective dispatch(%a, %i, %i, %f, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%a, %a, %f) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
 }
 cmd.program @step step {
 }
 cmd.program @step.dist step_dist {
   %l = cmd.input logits : !cmd.buffer<bf16>
   %t = cmd.input tokens : !cmd.buffer<i32>
-  cmd.call @moe.dist[0, 2](%l, %t) : !cmd.buffer<bf16>, !cmd.buffer<i32>
+  %f = cmd.input log_probs : !cmd.buffer<f32>
+  cmd.call @moe.dist[0, 2](%l, %t, %f) : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<f32>
 }
 
 // -----
@@ -77,44 +78,45 @@ module {
 // -----
 
 cmd.program @moe.dist layer {
-^bb0(%a: !cmd.buffer<bf16>):
+^bb0(%a: !cmd.buffer<bf16>, %f: !cmd.buffer<f32>):
   // expected-error @+1 {{E3308: ends no exchange}}
-  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+  cmd.collective combine(%a, %a, %f) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
 }
 
 // -----
 
 cmd.program @moe.dist layer {
-^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
-  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>, %f: !cmd.buffer<f32>):
+  cmd.collective dispatch(%a, %i, %i, %f, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
   // expected-error @+1 {{E3308: stands inside another exchange}}
-  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective dispatch(%a, %i, %i, %f, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
 }
 
 // -----
 
 cmd.program @moe.dist layer {
-^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>, %f: !cmd.buffer<f32>):
   // expected-error @+1 {{E3308: is not ended by a combine}}
-  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective dispatch(%a, %i, %i, %f, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
 }
 
 // -----
 
 cmd.program @moe.dist layer {
-^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
-  cmd.collective dispatch(%a, %i, %i, %a, %i, %i) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
-  cmd.collective combine(%a, %a) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>, %f: !cmd.buffer<f32>):
+  cmd.collective dispatch(%a, %i, %i, %f, %a, %i, %i) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%a, %a, %f) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
 }
 cmd.program @step step {
   %l = cmd.input logits : !cmd.buffer<bf16>
   %t = cmd.input tokens : !cmd.buffer<i32>
+  %f = cmd.input log_probs : !cmd.buffer<f32>
   // expected-error @+1 {{E3309: reaches a collective from step, which runs on one rank}}
-  cmd.call @moe.dist[0, 2](%l, %t) : !cmd.buffer<bf16>, !cmd.buffer<i32>
+  cmd.call @moe.dist[0, 2](%l, %t, %f) : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<f32>
 }
 
 // -----
@@ -123,7 +125,8 @@ cmd.program @step step {
 cmd.program @score score {
   %l = cmd.input logits : !cmd.buffer<bf16>
   %t = cmd.input tokens : !cmd.buffer<i32>
-  cmd.collective dispatch(%l, %t, %t, %l, %t, %t) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
-  cmd.collective combine(%l, %l) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+  %f = cmd.input log_probs : !cmd.buffer<f32>
+  cmd.collective dispatch(%l, %t, %t, %f, %l, %t, %t) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%l, %l, %f) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
 }

@@ -170,13 +170,14 @@ LogicalResult Interpreter::runOp(Operation *op) {
     values[to] = std::move(value);
   };
   if (auto dispatch = dyn_cast<moe::DispatchRanksOp>(op)) {
-    for (auto [operand, result] : llvm::zip_first(op->getOperands(), op->getResults()))
+    for (auto [operand, result] : llvm::zip(op->getOperands(), op->getResults().drop_back()))
       forward(operand, result);
     values[dispatch.getExchange()] = int64_t(0);
     return success();
   }
   if (auto combine = dyn_cast<moe::CombineRanksOp>(op)) {
     forward(combine.getSource(), combine.getResult());
+    forward(combine.getExchange().getDefiningOp<moe::DispatchRanksOp>().getGates(), combine.getGates());
     return success();
   }
   if (failed(checkRows(op)))

@@ -32,6 +32,8 @@ Status CpuExecutor::runCollective(const CollectiveCall &call) {
     combine.erRows = args[0].bytes / call.rowBytes;
     combine.e = args[1].address;
     combine.eRows = args[1].bytes / call.rowBytes;
+    combine.type = call.type;
+    combine.gatesOut = static_cast<float *>(args[2].address);
     return communicator->combine(combine);
   }
   const uint32_t experts = artifact.model().experts();
@@ -52,11 +54,15 @@ Status CpuExecutor::runCollective(const CollectiveCall &call) {
   uint64_t *counts = loads.data() + static_cast<size_t>(std::max(call.layer, 0)) * experts;
   for (uint32_t e = 0; e < experts; ++e)
     counts[e] += static_cast<uint64_t>(dispatch.offsets[e + 1]) - static_cast<uint64_t>(dispatch.offsets[e]);
-  dispatch.xr = args[3].address;
-  dispatch.xrRows = args[3].bytes / call.rowBytes;
-  dispatch.tokensR = indices(4);
-  dispatch.tokensRCount = args[4].bytes / sizeof(int32_t);
-  dispatch.offsetsR = indices(5);
+  dispatch.gates = static_cast<const float *>(args[3].address);
+  dispatch.xr = args[4].address;
+  dispatch.xrRows = args[4].bytes / call.rowBytes;
+  dispatch.tokensR = indices(5);
+  dispatch.tokensRCount = args[5].bytes / sizeof(int32_t);
+  dispatch.offsetsR = indices(6);
+  dispatch.scaleBytes = call.scaleBytes;
+  dispatch.scales = args[7].address;
+  dispatch.scalesR = args[8].address;
   return communicator->dispatch(dispatch);
 }
 

@@ -229,7 +229,8 @@ typedef struct moray_group_options {
   int force_dist;           /* nonzero: run the distributed step on one rank as well, for tests and measurements */
   uint32_t nodes;           /* ranks are divided evenly over so many nodes, rank r is on r * nodes / ranks; default 1 */
   /* What ranks send back to the home of a row. NULL or "exact" (default): the result of each expert, so that nothing
-   * depends on the ranks, to the bit; "rank_sum": one weighted sum per rank; "node_sum": one per node. All ranks alike. */
+   * depends on the ranks, to the bit; "rank_sum": one weighted sum per rank; "node_sum": one per node. All ranks alike.
+   */
   const char *combine;
 } moray_group_options;
 

@@ -128,7 +128,7 @@ cmd.program @p step {
 // -----
 
 cmd.program @p step {
-  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C R rows decode seqs outs prefill}}
+  // expected-error @+1 {{unknown symbol 'Q', expected one of T B N P C R rows decode seqs outs prefill received}}
   %a = cmd.buffer <T * Q> : !cmd.buffer<f32>
 }
 
@@ -143,22 +143,45 @@ cmd.program @p step {
 
 cmd.program @p layer {
 ^bb0(%a: !cmd.buffer<bf16>, %i: !cmd.buffer<i32>):
-  // expected-error @+1 {{has 2 buffers, expected x, tokens, offsets and what is received of them}}
+  // expected-error @+1 {{has 2 buffers, expected x, tokens, offsets, gates, what is received of the first three, and scales}}
   cmd.collective dispatch(%a, %i) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<i32>
 }
 
 // -----
 
 cmd.program @p layer {
+^bb0(%a: !cmd.buffer<bf16>, %f: !cmd.buffer<f32>):
+  // expected-error @+1 {{has 3 buffers, expected received rows, own rows and gates, no scales}}
+  cmd.collective combine(%a, %a, %f) row_bytes 512 scale_bytes 4 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+}
+
+// -----
+
+cmd.program @p layer {
 ^bb0(%a: !cmd.buffer<bf16>, %b: !cmd.buffer<f32>):
-  // expected-error @+1 {{has a buffer of type '!cmd.buffer<f32>' for '!cmd.buffer<bf16>', expected the same type (indices: i32)}}
-  cmd.collective combine(%a, %b) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<f32>
+  // expected-error @+1 {{has a buffer of 'f32' as argument 1, expected 'bf16'}}
+  cmd.collective combine(%a, %b, %b) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<f32>, !cmd.buffer<f32>
+}
+
+// -----
+
+cmd.program @p layer {
+^bb0(%a: !cmd.buffer<bf16>, %f: !cmd.buffer<f32>):
+  // expected-error @+1 {{has rows of 3 bytes of 'bf16'}}
+  cmd.collective combine(%a, %a, %f) row_bytes 3 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
 }
 
 // -----
 
 cmd.program @p layer {
 ^bb0(%a: !cmd.buffer<bf16>):
-  // expected-error @+1 {{has rows of 3 bytes of 'bf16'}}
-  cmd.collective combine(%a, %a) row_bytes 3 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+  // expected-error @+1 {{waits, expected neither buffers nor sizes}}
+  cmd.collective wait combine(%a) : !cmd.buffer<bf16>
+}
+
+// -----
+
+cmd.program @p layer {
+  // expected-error @+1 {{attribute 'batch' failed to satisfy constraint}}
+  cmd.collective wait combine() batch 2
 }

@@ -63,12 +63,25 @@ cmd.program @step step {
 }
 
 cmd.program @exchange layer {
-^bb0(%x: !cmd.buffer<bf16>, %tok: !cmd.buffer<i32>, %off: !cmd.buffer<i32>, %e: !cmd.buffer<bf16>):
+^bb0(%x: !cmd.buffer<bf16>, %tok: !cmd.buffer<i32>, %off: !cmd.buffer<i32>, %e: !cmd.buffer<bf16>, %g: !cmd.buffer<f32>):
   %xr = cmd.buffer <R * T * 512> : !cmd.buffer<bf16>
   %tokr = cmd.buffer <R * T * 16> : !cmd.buffer<i32>
   %offr = cmd.buffer <68> : !cmd.buffer<i32>
-  %er = cmd.buffer <R * T * 2048> : !cmd.buffer<bf16>
-  cmd.collective dispatch(%x, %tok, %off, %xr, %tokr, %offr) row_bytes 512
-      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
-  cmd.collective combine(%er, %e) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>
+  %er = cmd.buffer <received * 2048> : !cmd.buffer<bf16>
+  cmd.collective dispatch(%x, %tok, %off, %g, %xr, %tokr, %offr) row_bytes 512
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective combine(%er, %e, %g) row_bytes 512 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+  // CHECK: cmd.collective start dispatch({{.*}}) row_bytes 512 scale_bytes 8 batch 1 :
+  cmd.collective start dispatch(%x, %tok, %off, %g, %xr, %tokr, %offr, %g, %g) row_bytes 512 scale_bytes 8 batch 1
+      : !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.copy %er to %e bytes <rows * 2048> batch 1 : !cmd.buffer<bf16>
+  cmd.launch @gemm_0(%x, %x, %xr) batch 1 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<bf16>
+  cmd.collective wait dispatch() batch 1
+  cmd.collective start combine(%er, %e, %g) row_bytes 512 batch 1 : !cmd.buffer<bf16>, !cmd.buffer<bf16>, !cmd.buffer<f32>
+  cmd.collective wait combine() batch 1
+}
+
+cmd.program @step.overlap step_overlap {
+  %h = cmd.buffer <T * 512> : !cmd.buffer<bf16>
+  cmd.call @moe[3, 58](%h) batch 1 : !cmd.buffer<bf16>
 }

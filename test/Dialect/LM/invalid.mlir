@@ -226,6 +226,17 @@ func.func @f(%h: tensor<?x256xf32>) {
 // -----
 
 func.func @f(%h: tensor<?x256xf32>) {
+  // expected-error @+1 {{over slots takes the offsets of the slots as its last operand}}
+  %0 = lm.kernel row over slots of 2 (%h : tensor<?x256xf32>) -> tensor<?x256xf32> {
+  ^bb0(%a: tensor<?x256xf32>):
+    lm.yield %a : tensor<?x256xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @f(%h: tensor<?x256xf32>) {
   // expected-error @+1 {{has region arguments 'tensor<?x128xf32>', expected 'tensor<?x256xf32>'}}
   %0 = lm.kernel row over rows (%h : tensor<?x256xf32>) -> tensor<?x128xf32> {
   ^bb0(%a: tensor<?x128xf32>):

@@ -56,14 +56,14 @@ func.func @call(%h0: tensor<?x256xf32>, %rows: !lm.rows, %kv: !mla.cache<64, 16,
   return
 }
 
-func.func @kernel(%x: tensor<?x256xbf16>, %w: tensor<128x256xbf16>) {
+func.func @kernel(%x: tensor<?x256xbf16>, %w: tensor<128x256xbf16>, %o: tensor<9xi32>) {
   %y = lm.kernel gemm over rows (%x, %w : tensor<?x256xbf16>, tensor<128x256xbf16>) -> tensor<?x128xbf16> {
   ^bb0(%a: tensor<?x256xbf16>, %b: tensor<128x256xbf16>):
     %0 = lm.linear %a, %b : (tensor<?x256xbf16>, tensor<128x256xbf16>) -> tensor<?x128xbf16>
     lm.yield %0 : tensor<?x128xbf16>
   }
-  %s = lm.kernel row over slots of 4 (%x : tensor<?x256xbf16>) -> tensor<?x256xf32> {
-  ^bb0(%a: tensor<?x256xbf16>):
+  %s = lm.kernel row over slots of 4 (%x, %o : tensor<?x256xbf16>, tensor<9xi32>) -> tensor<?x256xf32> {
+  ^bb0(%a: tensor<?x256xbf16>, %b: tensor<9xi32>):
     %0 = lm.cast %a : tensor<?x256xbf16> -> tensor<?x256xf32>
     lm.yield %0 : tensor<?x256xf32>
   }

@@ -16,10 +16,10 @@ func.func @routing(%x: tensor<?x256xbf16>, %w: tensor<16x256xbf16>) -> (tensor<?
 // CHECK-LABEL: @exchanges
 // CHECK-COUNT-2: moe.combine_ranks
 // CHECK: return
-func.func @exchanges(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
-  %e = moe.combine_ranks %xr, %x1 : tensor<?x256xbf16>, !moe.exchange
-  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
-  %f = moe.combine_ranks %xs, %x2 : tensor<?x256xbf16>, !moe.exchange
+func.func @exchanges(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %e, %eg = moe.combine_ranks %xr, %x1 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
+  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %f, %fg = moe.combine_ranks %xs, %x2 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
   return
 }

@@ -176,51 +176,60 @@ func.func @f(%y: tensor<?x256xf32>, %r: tensor<?x4xi32>, %g: tensor<?x3xf32>) {
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
   // expected-error @+1 {{receives 'tensor<?x256xf32>' and 'tensor<17xi32>', expected the types that are sent}}
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xf32>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xf32>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
   return
 }
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %t: tensor<4xi32>, %o: tensor<17xi32>) {
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<4xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
   // expected-error @+1 {{tokens is 'tensor<4xi32>', expected rank 1 with a dynamic size}}
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<4xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<4xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
   return
 }
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<1xi32>) {
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<1xi32>, %g: tensor<?x4xf32>) {
   // expected-error @+1 {{offsets are 'tensor<1xi32>', expected tensor<(experts + 1)xi32>}}
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<1xi32>, !moe.exchange)
   return
 }
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
   // expected-error @+1 {{begins an exchange that is not ended by one moe.combine_ranks}}
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
   return
 }
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %x1: !moe.exchange) {
+func.func @f(%x: tensor<?x256xbf16>, %x1: !moe.exchange, %g: tensor<?x4xf32>) {
   // expected-error @+1 {{ends an exchange that no moe.dispatch_ranks of its block began}}
-  %e = moe.combine_ranks %x, %x1 : tensor<?x256xbf16>, !moe.exchange
+  %e, %eg = moe.combine_ranks %x, %x1 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
   return
 }
 
 // -----
 
-func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>) {
-  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
   // expected-error @+1 {{stands inside another exchange}}
-  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
-  %e = moe.combine_ranks %xr, %x1 : tensor<?x256xbf16>, !moe.exchange
-  %f = moe.combine_ranks %xs, %x2 : tensor<?x256xbf16>, !moe.exchange
+  %xs, %ts, %os, %x2 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %e, %eg = moe.combine_ranks %xr, %x1 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
+  %f, %fg = moe.combine_ranks %xs, %x2 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x256xbf16>, %t: tensor<?xi32>, %o: tensor<17xi32>, %g: tensor<?x4xf32>) {
+  %xr, %tr, %or, %x1 = moe.dispatch_ranks %x, %t, %o, %g : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  // expected-error @+1 {{gives gates of type 'tensor<?x2xf32>', expected those of the dispatch, 'tensor<?x4xf32>'}}
+  %e, %eg = moe.combine_ranks %xr, %x1 : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x2xf32>)
   return
 }

@@ -46,9 +46,17 @@ func.func @combine(%y: tensor<?x256xbf16>, %rank: tensor<?x4xi32>, %gs: tensor<?
   return
 }
 
-func.func @exchange(%x: tensor<?x256xbf16>, %tok: tensor<?xi32>, %off: tensor<17xi32>, %er: tensor<?x256xbf16>) {
-  %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off
-      : tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32> -> tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange
-  %e = moe.combine_ranks %er, %exchange : tensor<?x256xbf16>, !moe.exchange
+func.func @exchange(%x: tensor<?x256xbf16>, %tok: tensor<?xi32>, %off: tensor<17xi32>, %g: tensor<?x4xf32>, %er: tensor<?x256xbf16>) {
+  %xr, %tokr, %offr, %exchange = moe.dispatch_ranks %x, %tok, %off, %g
+      : (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>) -> (tensor<?x256xbf16>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %e, %gr = moe.combine_ranks %er, %exchange : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
+  return
+}
+
+func.func @exchange_codes(%x: tensor<?x256xf8E4M3FN>, %s: tensor<?x2xf32>, %tok: tensor<?xi32>, %off: tensor<17xi32>, %g: tensor<?x4xf32>, %er: tensor<?x256xbf16>) {
+  %xr, %sr, %tokr, %offr, %exchange = moe.dispatch_ranks %x by %s, %tok, %off, %g
+      : (tensor<?x256xf8E4M3FN>, tensor<?x2xf32>, tensor<?xi32>, tensor<17xi32>, tensor<?x4xf32>)
+      -> (tensor<?x256xf8E4M3FN>, tensor<?x2xf32>, tensor<?xi32>, tensor<17xi32>, !moe.exchange)
+  %e, %gr = moe.combine_ranks %er, %exchange : (tensor<?x256xbf16>, !moe.exchange) -> (tensor<?x256xbf16>, tensor<?x4xf32>)
   return
 }

@@ -47,7 +47,7 @@ uint64_t moray::test::evaluate(const SizeExpr &expression, const SymbolValues &s
 }
 
 SymbolValues moray::test::symbolsOf(uint64_t rows, uint64_t decodeRows, uint64_t outs) {
-  return {rows, rows, std::max<uint64_t>(outs, 1), 64, 256, rows, decodeRows, rows, outs, rows - decodeRows, 1};
+  return {rows, rows, std::max<uint64_t>(outs, 1), 64, 256, rows, decodeRows, rows, outs, rows - decodeRows, 1, rows};
 }
 
 Buffer::Buffer(size_t bytes, bool exactEnd) : bytes(bytes) {

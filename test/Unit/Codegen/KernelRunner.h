@@ -13,7 +13,7 @@
 namespace moray::test {
 
 /// Values of the symbols, in the order of codegen::Symbol.
-using SymbolValues = std::array<uint64_t, size_t(codegen::Symbol::R) + 1>;
+using SymbolValues = std::array<uint64_t, size_t(codegen::Symbol::ReceivedRows) + 1>;
 uint64_t evaluate(const codegen::SizeExpr &expression, const SymbolValues &symbols);
 /// Symbols of a step with `rows` rows of which `decodeRows` decode, and `outs` output rows; capacities are the same
 /// numbers, and there is one rank.

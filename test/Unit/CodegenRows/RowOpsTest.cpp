@@ -52,7 +52,7 @@ TEST(RowOps, SwigluEqualsGoldenAndModel) {
   auto golden = readGolden("norm_mlp");
   auto &gate = golden["swiglu.gate"].f32, &up = golden["swiglu.up"].f32, &y = golden["swiglu.y"].f32;
   auto spec = specOf(R"(cmd.kernel @k row over slots of 4 {
-    ^bb0(%x: tensor<?x512xf32>):
+    ^bb0(%x: tensor<?x512xf32>, %o: tensor<9xi32>):
       %g = lm.slice %x[0] : tensor<?x512xf32> -> tensor<?x256xf32>
       %u = lm.slice %x[256] : tensor<?x512xf32> -> tensor<?x256xf32>
       %y = lm.swiglu %g, %u : tensor<?x256xf32>, tensor<?x256xf32> -> tensor<?x256xf32>
@@ -62,9 +62,13 @@ TEST(RowOps, SwigluEqualsGoldenAndModel) {
   for (int row = 0; row < 8; ++row)
     x.insert(x.end(), gate.begin(), gate.end()), x.insert(x.end(), up.begin(), up.end());
   onLevels({spec}, [&](const KernelRunner &runner) {
-    Buffer xb = bufferOf(x), out(8 * 256 * 4);
-    EXPECT_EQ(0u, runner.run(0, {xb.data(), out.data()}, symbolsOf(2))); // 2 rows are 8 slots
-    for (size_t i = 0; i < 8 * 256; ++i) {
+    // Seven slots that came from a rank with more rows; nothing is read of the eighth, nor of this rank's only row.
+    Buffer xb = bufferOf(x), out(8 * 256 * 4), offsets = bufferOf(std::vector<int32_t>{0, 0, 3, 3, 4, 4, 4, 4, 7});
+    SymbolValues symbols = symbolsOf(1);
+    symbols[size_t(codegen::Symbol::ReceivedRows)] = 40;
+    EXPECT_EQ(0u, runner.run(0, {xb.data(), offsets.data(), out.data()}, symbols));
+    EXPECT_EQ(0.0f, out.data<float>()[7 * 256]);
+    for (size_t i = 0; i < 7 * 256; ++i) {
       float got = out.data<float>()[i], want = y[i % 256];
       EXPECT_EQ(model::silu(gate[i % 256]) * up[i % 256], got);
       EXPECT_NEAR(want, got, std::max(2e-6 * std::fabs(want), 1e-37)) << gate[i % 256];

@@ -176,10 +176,13 @@ TEST_F(TargetTablesTest, TheDistributedStepMovesRowsAndIsNoMoreWork) {
         %w = cmd.weight @n : !cmd.buffer<bf16>
         %i = cmd.buffer <R * T * 4> lifetime[0, 0] : !cmd.buffer<i32>
         %r = cmd.buffer <R * T * 256> lifetime[0, 2] : !cmd.buffer<f32>
-        cmd.collective dispatch(%h, %i, %i, %r, %i, %i) row_bytes 256
-            : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
+        cmd.collective dispatch(%h, %i, %i, %h, %r, %i, %i, %h, %h) row_bytes 256 scale_bytes 8
+            : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<i32>,
+              !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>
         cmd.launch @norm(%r, %w, %r) : !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<f32>
-        cmd.collective combine(%r, %h) row_bytes 256 : !cmd.buffer<f32>, !cmd.buffer<f32>
+        cmd.collective start combine(%r, %h, %h) row_bytes 256 batch 1
+            : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+        cmd.collective wait combine() batch 1
       }
       cmd.program @step.dist step_dist {
         %h = cmd.buffer <T * 256> lifetime[0, 0] : !cmd.buffer<f32>
@@ -196,14 +199,21 @@ TEST_F(TargetTablesTest, TheDistributedStepMovesRowsAndIsNoMoreWork) {
   EXPECT_EQ(schema::ProgramKind::Layer, target.programs[2]->kind);
   EXPECT_EQ(schema::ProgramKind::StepDist, target.programs[3]->kind);
   const auto &commands = target.programs[2]->commands;
-  ASSERT_EQ(3u, commands.size());
+  ASSERT_EQ(4u, commands.size());
   EXPECT_EQ(schema::CommandKind::Collective, commands[0]->kind);
   EXPECT_EQ(uint32_t(schema::CollectiveKind::Dispatch), commands[0]->target);
-  EXPECT_EQ(6u, commands[0]->args.size());
+  EXPECT_EQ(9u, commands[0]->args.size());
   EXPECT_EQ(256u, commands[0]->row_bytes);
+  EXPECT_EQ(8u, commands[0]->scale_bytes);
+  EXPECT_EQ(schema::DType::F32, commands[0]->row_dtype);
+  EXPECT_EQ(schema::CollectivePhase::Whole, commands[0]->phase);
   EXPECT_EQ(schema::CommandKind::Collective, commands[2]->kind);
   EXPECT_EQ(uint32_t(schema::CollectiveKind::Combine), commands[2]->target);
-  EXPECT_EQ(2u, commands[2]->args.size());
+  EXPECT_EQ(3u, commands[2]->args.size());
+  EXPECT_EQ(schema::CollectivePhase::Start, commands[2]->phase);
+  EXPECT_EQ(1u, commands[2]->batch);
+  EXPECT_EQ(schema::CollectivePhase::Wait, commands[3]->phase);
+  EXPECT_TRUE(commands[3]->args.empty());
   EXPECT_EQ(size_t(schema::SymbolId::MAX) + 1, metadata.artifact.symbols_max.size());
 }
 

@@ -84,9 +84,9 @@ TEST(Artifact, ForeignFile) {
 
 TEST(Artifact, OtherFormatVersionsAreNamed) {
   const auto newer = withPreamble([](moray_preamble &p) { p.format_version = MORAY_FORMAT_VERSION + 3; });
-  EXPECT_FAILS(loadStatus(newer), "E4003", "version 5, this runtime reads version 2; install a newer runtime");
+  EXPECT_FAILS(loadStatus(newer), "E4003", "version 6, this runtime reads version 3; install a newer runtime");
   const auto older = withPreamble([](moray_preamble &p) { p.format_version = 0; });
-  EXPECT_FAILS(loadStatus(older), "E4003", "version 0, this runtime reads version 2; compile the model again");
+  EXPECT_FAILS(loadStatus(older), "E4003", "version 0, this runtime reads version 3; compile the model again");
   EXPECT_EQ(moray_status_exit_code(nullptr), 0);
 }
 

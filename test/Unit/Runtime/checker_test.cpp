@@ -117,12 +117,17 @@ TEST(Checker, Collectives) {
   expectAll({
       {"E4015", "collective of the unknown kind 2",
        with([](ToyArtifact &, ProgramT &p) { p.commands[3]->target = 2; })},
-      {"E4015", "dispatch with 5 arguments", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args.pop_back(); })},
-      {"E4015", "combine with 3 arguments",
+      {"E4015", "dispatch with 6 arguments", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args.pop_back(); })},
+      {"E4015", "combine with 4 arguments",
        with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args.push_back(p.commands[5]->args[0]); })},
       {"E4015", "rows of 0 bytes", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->row_bytes = 0; })},
       {"E4015", "rows of 4294967296 bytes",
        with([](ToyArtifact &, ProgramT &p) { p.commands[5]->row_bytes = 1ull << 32; })},
+      {"E4015", "dispatch with 7 arguments, rows of 4 bytes and scales of 8",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[3]->scale_bytes = 8; })},
+      {"E4015", "scales of 8 in", with([](ToyArtifact &, ProgramT &p) { p.commands[5]->scale_bytes = 8; })},
+      {"E4015", "unknown phase 3", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->phase = CollectivePhase(3); })},
+      {"E4015", "unknown type 9", with([](ToyArtifact &, ProgramT &p) { p.commands[3]->row_dtype = DType(9); })},
       {"E4015", "model of 0 experts",
        with([](ToyArtifact &t, ProgramT &) { t.metadata.model->experts = t.metadata.model->experts_per_token = 0; })},
       {"E4016", "argument of kind 3, expected buffers",
@@ -139,12 +144,77 @@ TEST(Checker, Collectives) {
        with([](ToyArtifact &t, ProgramT &) { step(t).commands[3]->target = 5; })},
       {"E4013", "which only a distributed step does", with([](ToyArtifact &t, ProgramT &p) {
          step(t).commands.push_back(std::make_unique<CommandT>(*p.commands[5]));
-         step(t).commands.back()->args = {Arg(ArgKind::Buffer, 0), Arg(ArgKind::Buffer, 0)};
+         step(t).commands.back()->args.assign(3, Arg(ArgKind::Buffer, 0));
          step(t).buffers[0]->last = 5;
        })},
-      {"E4013", "2 distributed step", with([](ToyArtifact &t, ProgramT &) {
+      {"E4013", "2 distributed", with([](ToyArtifact &t, ProgramT &) {
          t.target().programs.push_back(std::make_unique<ProgramT>(t.program(ProgramKind::StepDist)));
        })},
+  });
+}
+
+TEST(Checker, MicroBatches) {
+  // A layer of an overlapped step: one pair for each batch, combines in two parts; then merge.
+  auto with = [](std::function<void(ToyArtifact &, ProgramT &)> change) {
+    return [change](ToyArtifact &t) {
+      t.addExperts();
+      auto overlap = std::make_unique<ProgramT>(t.program(ProgramKind::StepDist));
+      overlap->kind = ProgramKind::StepOverlap;
+      overlap->commands[3]->target = static_cast<uint32_t>(t.target().programs.size());
+      auto layer = std::make_unique<ProgramT>(*t.target().programs[5]);
+      auto add = [&](size_t from, uint8_t batch, CollectivePhase phase) {
+        layer->commands.push_back(std::make_unique<CommandT>(*t.target().programs[5]->commands[from]));
+        CommandT &command = *layer->commands.back();
+        command.batch = batch, command.phase = phase;
+        if (phase == CollectivePhase::Wait)
+          command.args.clear(), command.row_bytes = 0;
+      };
+      layer->commands.resize(3);
+      for (uint8_t batch : {0, 1}) {
+        add(3, batch, CollectivePhase::Whole);
+        add(5, batch, CollectivePhase::Start);
+      }
+      for (uint8_t batch : {0, 1})
+        add(5, batch, CollectivePhase::Wait);
+      add(6, 1, CollectivePhase::Whole);
+      for (size_t b = 1; b < layer->buffers.size(); ++b)
+        layer->buffers[b]->last = 9;
+      layer->commands[6]->args[1] = Arg(ArgKind::Buffer, 5); // both are dead by then
+      layer->commands[6]->args[2] = Arg(ArgKind::Buffer, 8);
+      change(t, *layer);
+      t.target().programs.push_back(std::move(layer));
+      t.target().programs.push_back(std::move(overlap));
+    };
+  };
+  auto overlap = [](ToyArtifact &t) -> CommandT & { return *t.program(ProgramKind::StepOverlap).commands[3]; };
+  ToyArtifact good;
+  with([](ToyArtifact &, ProgramT &) {})(good);
+  EXPECT_OK(loadStatus(good.serialize()));
+  expectAll({
+      {"E4015", "micro-batch 2", with([](ToyArtifact &, ProgramT &p) { p.commands[6]->batch = 2; })},
+      {"E4015", "micro-batch 1; only an overlapped",
+       with([](ToyArtifact &t, ProgramT &) { step(t).commands[0]->batch = 1; })},
+      {"E4015", "which runs two micro-batches",
+       [&](ToyArtifact &t) {
+         with([](ToyArtifact &, ProgramT &) {})(t);
+         overlap(t).batch = 1;
+       }},
+      {"E4013", "a wait each start", with([](ToyArtifact &, ProgramT &p) { p.commands[7]->batch = 1; })},
+      {"E4013", "a wait each start", with([](ToyArtifact &, ProgramT &p) { p.commands[8]->target = 0; })},
+      {"E4013", "ends before",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[8] = std::make_unique<CommandT>(*p.commands[9]); })},
+      {"E4016", "argument 1 of the collective that command 6 starts ends",
+       with([](ToyArtifact &, ProgramT &p) { p.buffers[5]->last = 7; })},
+      {"E4016", "argument 1 of the collective that command 4 starts ends",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[6]->args[1] = p.commands[4]->args[1]; })},
+      {"E4015", "combine with 3 arguments, rows of 4 bytes",
+       with([](ToyArtifact &, ProgramT &p) { p.commands[4]->phase = CollectivePhase::Wait; })},
+      {"E4013", "0 distributed and 1 overlapped",
+       [&](ToyArtifact &t) {
+         with([](ToyArtifact &, ProgramT &) {})(t);
+         t.program(ProgramKind::StepDist).kind = ProgramKind::StepOverlap;
+         t.target().programs.pop_back();
+       }},
   });
 }
 

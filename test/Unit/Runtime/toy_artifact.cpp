@@ -210,12 +210,13 @@ std::unique_ptr<CommandT> collective(CollectiveKind kind, std::vector<Arg> args)
   return command;
 }
 
-// tokens, offsets, e; distributed: xr, tokens_r, offsets_r, e_r as well, with room for the rows of all ranks.
+// tokens, offsets, e; distributed: xr, tokens_r, offsets_r, e_r, gates, gates_out as well, with room for the rows of
+// all ranks. Nothing reads the gates.
 std::unique_ptr<ProgramT> makeExpertLayer(ToyArtifact &toy, bool distributed) {
   auto layer = makeLayer(toy);
   layer->name = toy.name(distributed ? "experts.dist" : "experts");
   const uint32_t last = distributed ? 6 : 4;
-  for (const char *name : {"tokens", "offsets", "e", "xr", "tokens_r", "offsets_r", "e_r"}) {
+  for (const char *name : {"tokens", "offsets", "e", "xr", "tokens_r", "offsets_r", "e_r", "gates", "gates_out"}) {
     auto made = makeBuffer(toy, name, 2, last);
     if (std::string(name).rfind("offsets", 0) == 0)
       made->bytes = {constant(4 * (TOY_EXPERTS + 1))};
@@ -229,10 +230,10 @@ std::unique_ptr<ProgramT> makeExpertLayer(ToyArtifact &toy, bool distributed) {
   const Arg x = param(0), tokens = buffer(1), offsets = buffer(2), e = buffer(3);
   layer->commands.push_back(launch(Route, {x, tokens, offsets}));
   if (distributed) {
-    const Arg xr = buffer(4), tokensR = buffer(5), offsetsR = buffer(6), er = buffer(7);
-    layer->commands.push_back(collective(CollectiveKind::Dispatch, {x, tokens, offsets, xr, tokensR, offsetsR}));
+    const Arg xr = buffer(4), tokensR = buffer(5), offsetsR = buffer(6), er = buffer(7), gates = buffer(8);
+    layer->commands.push_back(collective(CollectiveKind::Dispatch, {x, tokens, offsets, gates, xr, tokensR, offsetsR}));
     layer->commands.push_back(launch(Expert, {xr, tokensR, offsetsR, er}));
-    layer->commands.push_back(collective(CollectiveKind::Combine, {er, e}));
+    layer->commands.push_back(collective(CollectiveKind::Combine, {er, e, buffer(9)}));
   } else {
     layer->commands.push_back(launch(Expert, {x, tokens, offsets, e}));
   }
@@ -300,7 +301,7 @@ ToyArtifact::ToyArtifact() {
   model.parameters = 70;
   model.bos = 1;
   model.eos = {TOY_VOCAB - 1};
-  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128, 8};
+  metadata.symbols_max = {128, 16, 128, 64, 1024, 128, 16, 16, 128, 128, 8, 1024};
   metadata.targets.push_back(std::make_unique<TargetT>());
   target().name = name("cpu");
   target().cache_dtype = DType::F32;
