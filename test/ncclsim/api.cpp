@@ -2,6 +2,7 @@
 #include "test/ncclsim/communicator.h"
 
 #include <cstdlib>
+#include <map>
 #include <new>
 
 namespace ncclsim {
@@ -16,6 +17,9 @@ extern "C" __attribute__((weak)) ncclResult_t ncclAlltoAll(const void *, void *,
 using namespace ncclsim;
 
 namespace {
+
+std::mutex memoryMutex;
+std::map<uint64_t, size_t> memorySizes; // of ncclMemAlloc
 
 uint64_t address(const void *pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
@@ -143,18 +147,39 @@ GPUSIM_EXPORT ncclResult_t ncclsim::ncclCommUserRank(ncclComm_t comm, int *rank)
   });
 }
 
+// Virtual memory, as NCCL does it: aligned so that windows may begin there.
 GPUSIM_EXPORT ncclResult_t ncclsim::ncclMemAlloc(void **pointer, size_t bytes) {
   const Device *device = findDevice();
+  const gpusim::CUmemLocation place = {gpusim::CU_MEM_LOCATION_TYPE_DEVICE, 0};
+  const gpusim::CUmemAllocationProp properties = {gpusim::CU_MEM_ALLOCATION_TYPE_PINNED, 0, place, nullptr, {}};
+  const gpusim::CUmemAccessDesc access = {place, gpusim::CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
+  gpusim::CUmemGenericAllocationHandle handle = 0;
   gpusim::CUdeviceptr made = 0;
-  if (!device || !pointer || device->cuMemAlloc_v2(&made, bytes))
-    return refuse(device ? ncclUnhandledCudaError : ncclInvalidUsage, "ncclMemAlloc failed");
+  size_t granule = 0;
+  if (!device || !pointer || bytes == 0)
+    return refuse(ncclInvalidUsage, "ncclMemAlloc: no driver, no pointer or no bytes");
+  if (device->cuMemGetAllocationGranularity(&granule, &properties, 0))
+    return refuse(ncclUnhandledCudaError, "ncclMemAlloc failed");
+  bytes = (bytes + granule - 1) / granule * granule;
+  if (device->cuMemCreate(&handle, bytes, &properties, 0) || device->cuMemAddressReserve(&made, bytes, 0, 0, 0) ||
+      device->cuMemMap(made, bytes, 0, handle, 0) || device->cuMemSetAccess(made, bytes, &access, 1) ||
+      device->cuMemRelease(handle))
+    return refuse(ncclUnhandledCudaError, "ncclMemAlloc failed");
+  std::lock_guard<std::mutex> lock(memoryMutex);
+  memorySizes[made] = bytes;
   *pointer = reinterpret_cast<void *>(made);
   return ncclSuccess;
 }
 
 GPUSIM_EXPORT ncclResult_t ncclsim::ncclMemFree(void *pointer) {
   const Device *device = findDevice();
-  if (!device || device->cuMemFree_v2(address(pointer)))
+  std::lock_guard<std::mutex> lock(memoryMutex);
+  auto found = memorySizes.find(address(pointer));
+  if (!device || found == memorySizes.end())
+    return refuse(ncclInvalidArgument, "ncclMemFree: not from ncclMemAlloc");
+  const auto [begin, bytes] = *found;
+  memorySizes.erase(found);
+  if (device->cuMemUnmap(begin, bytes) || device->cuMemAddressFree(begin, bytes))
     return refuse(ncclUnhandledCudaError, "ncclMemFree failed");
   return ncclSuccess;
 }

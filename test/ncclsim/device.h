@@ -22,8 +22,14 @@ using gpusim::CUstream;
   X(cuEventRecord)                                                                                                     \
   X(cuGetErrorName)                                                                                                    \
   X(cuLaunchHostFunc)                                                                                                  \
-  X(cuMemAlloc_v2)                                                                                                     \
-  X(cuMemFree_v2)                                                                                                      \
+  X(cuMemAddressFree)                                                                                                  \
+  X(cuMemAddressReserve)                                                                                               \
+  X(cuMemCreate)                                                                                                       \
+  X(cuMemGetAllocationGranularity)                                                                                     \
+  X(cuMemMap)                                                                                                          \
+  X(cuMemRelease)                                                                                                      \
+  X(cuMemSetAccess)                                                                                                    \
+  X(cuMemUnmap)                                                                                                        \
   X(cuStreamGetCaptureInfo)                                                                                            \
   X(cuStreamQuery)                                                                                                     \
   X(cuStreamWaitEvent)

@@ -4,6 +4,7 @@
 #include "test/gpusim/driver/gpusim_api.h"
 #include "test/gpusim/driver/report_log.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -47,6 +48,7 @@ Settings Settings::fromEnvironment() {
   settings.multiprocessors = readInt("MORAY_GPUSIM_SMS", 8);
   settings.driverVersion = readInt("MORAY_GPUSIM_DRIVER", 13000);
   settings.memoryBytes = readBytes("MORAY_GPUSIM_MEMORY", uint64_t(8) << 30);
+  settings.granularity = std::max<uint64_t>(readBytes("MORAY_GPUSIM_GRANULARITY", 2 << 20), 4096);
   settings.allowUndefined = readInt("MORAY_GPUSIM_ALLOW_UNINIT", 0) != 0;
   settings.log = readInt("MORAY_GPUSIM_LOG", 0) != 0;
   settings.statistics = readInt("MORAY_GPUSIM_STATS", 0) != 0;
@@ -227,7 +229,7 @@ void Context::reportLeaks() {
     return;
   char text[200];
   for (const Allocation *allocation : memory.liveAllocations()) {
-    if (!allocations.count(allocation->base))
+    if (!allocations.count(allocation->base) && !allocation->granule)
       continue;
     snprintf(text, sizeof text, "leak: %s #%llu, %llu bytes at 0x%llx, was never freed", allocation->label.c_str(),
              (unsigned long long)allocation->number, (unsigned long long)allocation->size,
@@ -245,6 +247,7 @@ void Context::reportLeaks() {
     snprintf(text, sizeof text, "leak: %zu %s still alive at the end of the context", objects, what);
     reports.add(text);
   };
+  count("handle(s) of physical memory", memory.physicalHandles());
   count("module(s)", modules.size());
   count("stream(s)", streams.size());
   count("event(s)", events.size());

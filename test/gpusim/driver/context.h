@@ -27,6 +27,7 @@ struct Settings {
   int multiprocessors = 8;     // MORAY_GPUSIM_SMS
   int driverVersion = 13000;   // MORAY_GPUSIM_DRIVER
   uint64_t memoryBytes = 0;    // MORAY_GPUSIM_MEMORY
+  uint64_t granularity = 0;    // MORAY_GPUSIM_GRANULARITY: of virtual memory, a power of two of at least 4096
   bool allowUndefined = false; // MORAY_GPUSIM_ALLOW_UNINIT
   bool log = false;            // MORAY_GPUSIM_LOG: a line per kernel run
   bool statistics = false;     // MORAY_GPUSIM_STATS: the counters when the process ends

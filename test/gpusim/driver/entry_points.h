@@ -38,6 +38,17 @@
   X(cuMemAlloc_v2, (CUdeviceptr * address, size_t bytes))                                                              \
   X(cuMemFree_v2, (CUdeviceptr address))                                                                               \
   X(cuMemGetInfo_v2, (size_t *free, size_t *total))                                                                    \
+  X(cuMemGetAllocationGranularity, (size_t *bytes, const CUmemAllocationProp *properties, int option))                 \
+  X(cuMemAddressReserve,                                                                                               \
+    (CUdeviceptr * address, size_t bytes, size_t alignment, CUdeviceptr wish, unsigned long long flags))               \
+  X(cuMemAddressFree, (CUdeviceptr address, size_t bytes))                                                             \
+  X(cuMemCreate, (CUmemGenericAllocationHandle * handle, size_t bytes, const CUmemAllocationProp *properties,          \
+                  unsigned long long flags))                                                                           \
+  X(cuMemRelease, (CUmemGenericAllocationHandle handle))                                                               \
+  X(cuMemMap,                                                                                                          \
+    (CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long flags)) \
+  X(cuMemUnmap, (CUdeviceptr address, size_t bytes))                                                                   \
+  X(cuMemSetAccess, (CUdeviceptr address, size_t bytes, const CUmemAccessDesc *access, size_t count))                  \
   X(cuMemHostAlloc, (void **pointer, size_t bytes, unsigned flags))                                                    \
   X(cuMemAllocHost_v2, (void **pointer, size_t bytes))                                                                 \
   X(cuMemFreeHost, (void *pointer))                                                                                    \

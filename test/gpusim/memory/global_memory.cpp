@@ -81,7 +81,7 @@ uint64_t GlobalMemory::allocate(uint64_t size, const std::string &label) {
 bool GlobalMemory::release(uint64_t address) {
   std::unique_lock<std::shared_mutex> lock(mutex);
   Allocation *allocation = lookup(address);
-  if (!allocation || !allocation->live || allocation->base != address)
+  if (!allocation || allocation->granule || !allocation->live || allocation->base != address)
     return false;
   allocation->live = false;
   used -= allocation->size;
@@ -108,7 +108,8 @@ Allocation *GlobalMemory::lookup(uint64_t address) const {
 
 HostRange GlobalMemory::resolve(uint64_t address, uint64_t size) const {
   for (const CacheEntry &entry : cache) {
-    if (entry.serial != serial || !entry.allocation->live || !entry.allocation->contains(address, size))
+    if (entry.serial != serial || !entry.allocation->live || !entry.allocation->contains(address, size) ||
+        !entry.allocation->isAccessible(address, size))
       continue;
     uint64_t offset = address - entry.allocation->base;
     return {AccessKind::Inside, entry.allocation->bytes + offset, entry.allocation->defined + offset,
@@ -120,7 +121,7 @@ HostRange GlobalMemory::resolve(uint64_t address, uint64_t size) const {
     return {address < 4096 ? AccessKind::Null : AccessKind::OutOfBounds};
   if (!allocation->live)
     return {AccessKind::UseAfterFree};
-  if (!allocation->contains(address, size))
+  if (!allocation->contains(address, size) || !allocation->isAccessible(address, size))
     return {AccessKind::OutOfBounds};
   cache[cacheNext++ % cacheEntries] = {serial, allocation};
   uint64_t offset = address - allocation->base;
@@ -154,7 +155,8 @@ std::string GlobalMemory::describe(uint64_t address, uint64_t size) const {
       snprintf(text, sizeof text, "%" PRIu64 " bytes from byte %" PRIu64 " cross the end of %s", size, offset,
                nameOf(*inside).c_str());
     else
-      snprintf(text, sizeof text, "byte %" PRIu64 " of %s", offset, nameOf(*inside).c_str());
+      snprintf(text, sizeof text, "byte %" PRIu64 " of %s%s", offset, nameOf(*inside).c_str(),
+               inside->isAccessible(address, size) ? "" : ", where no memory is mapped or accessible");
     return text;
   }
   const Allocation *close = address < 4096 ? nullptr : nearest(address);

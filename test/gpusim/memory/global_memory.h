@@ -6,12 +6,19 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <shared_mutex>
 #include <string>
 #include <vector>
 
 namespace gpusim {
+
+/// Part of a reserved range that physical memory is mapped to.
+struct Mapping {
+  uint64_t size = 0;
+  uint64_t handle = 0; // of the physical memory
+};
 
 /// One range of device memory. It outlives its release (as a tombstone without bytes), so a stale pointer can be named.
 struct Allocation {
@@ -24,6 +31,10 @@ struct Allocation {
   uint8_t *bytes = nullptr;   // host memory; null after release
   uint8_t *defined = nullptr; // one byte per byte: 0 = never written, 1 = written
   uint64_t mappedBytes = 0;   // length of each of the two host mappings
+  // Of reserved ranges:
+  uint64_t granule = 0;                 // 0: an ordinary allocation
+  std::map<uint64_t, Mapping> mappings; // by offset
+  std::vector<uint8_t> accessible;      // by granule
 
   Allocation() = default;
   Allocation(const Allocation &) = delete;
@@ -32,6 +43,15 @@ struct Allocation {
 
   bool contains(uint64_t address, uint64_t length) const {
     return address - base <= size && length <= size - (address - base);
+  }
+  /// Whether all of a range inside of it may be accessed.
+  bool isAccessible(uint64_t address, uint64_t length) const {
+    if (granule == 0)
+      return true;
+    for (uint64_t at = (address - base) / granule; length && at <= (address - base + length - 1) / granule; ++at)
+      if (!accessible[at])
+        return false;
+    return true;
   }
   /// Gives the host memory back.
   void unmap();
@@ -60,6 +80,7 @@ public:
 
   /// `limit`: total device memory in bytes.
   explicit GlobalMemory(uint64_t limit = uint64_t(8) << 30);
+  ~GlobalMemory();
   GlobalMemory(const GlobalMemory &) = delete;
   GlobalMemory &operator=(const GlobalMemory &) = delete;
 
@@ -70,6 +91,25 @@ public:
   bool release(uint64_t address);
   /// Marks the live allocation that begins at `address` as constant memory; before anybody resolves it.
   void makeConstant(uint64_t address);
+
+  // Virtual memory. Addresses and sizes are multiples of the granule, a power of two of at least 4096; false or 0 is an
+  // invalid value, unless said otherwise.
+
+  /// A range of addresses without memory, aligned to `alignment` and the granule.
+  uint64_t reserve(uint64_t size, uint64_t alignment, uint64_t granule);
+  /// Ends a whole reservation without mappings.
+  bool unreserve(uint64_t address, uint64_t size);
+  /// Undefined memory without an address, known by `handle`; false when the limit does not allow it.
+  bool createPhysical(uint64_t handle, uint64_t size);
+  /// Its memory goes when nothing is mapped to it any more.
+  bool releasePhysical(uint64_t handle);
+  /// Maps the first `size` bytes where nothing is mapped. They cannot be accessed yet.
+  bool map(uint64_t address, uint64_t size, uint64_t handle);
+  /// The range must consist of whole mappings, here and in setAccess.
+  bool unmap(uint64_t address, uint64_t size);
+  bool setAccess(uint64_t address, uint64_t size, bool accessible);
+  /// Created and not released.
+  size_t physicalHandles() const;
 
   /// The host bytes of [address, address + size), which must lie in one live allocation. The fast path of every access.
   HostRange resolve(uint64_t address, uint64_t size) const;
@@ -86,6 +126,15 @@ public:
   std::vector<const Allocation *> liveAllocations() const;
 
 private:
+  struct Physical {
+    uint64_t size = 0;
+    uint64_t place = 0; // in the file: bytes, then which of them are defined
+    unsigned mappings = 0;
+    bool released = false;
+  };
+
+  void dropUnused(std::map<uint64_t, Physical>::iterator physical);
+  Allocation *wholeMappings(uint64_t address, uint64_t size) const;
   Allocation *lookup(uint64_t address) const;
   const Allocation *nearest(uint64_t address) const;
 
@@ -95,6 +144,9 @@ private:
   uint64_t nextAddress = firstAddress;
   mutable std::shared_mutex mutex;                      // guards the list, `used` and `nextAddress`
   std::vector<std::unique_ptr<Allocation>> allocations; // by ascending base; never shrinks
+  std::map<uint64_t, Physical> physicals;               // by handle, while released or not in use
+  int file = -1;                                        // all physical memory, without a name
+  uint64_t fileBytes = 0;
 };
 
 } // namespace gpusim
