@@ -7,7 +7,7 @@
 
 namespace moray::rt::comm {
 
-constexpr uint32_t kProtocol = 1;
+constexpr uint32_t kProtocol = 2;
 constexpr uint32_t kMostNamed = 8; // ranks in a message
 constexpr uint32_t kGraceMs = 500; // for the verdict of rank 0
 

@@ -19,7 +19,7 @@
 namespace moray::rt::comm {
 
 constexpr uint32_t kMaxRanks = 4096;
-constexpr uint32_t kLiveCounts = 4;
+constexpr uint32_t kLiveCounts = 8; // those of both micro-batches of a step; without overlap the second four are 0
 
 // Who is who, as the launcher says.
 struct LaunchRanks {

@@ -49,6 +49,29 @@ static Status resolveDevice(const moray_engine_options &options, DeviceChoice &c
   return {};
 }
 
+// After device and ranks are known.
+static Status resolveOverlap(const Artifact &artifact, const moray_engine_options &options, EngineSetup &setup) {
+  bool possible = false;
+  for (const schema::Target *target : *artifact.metadata().targets())
+    for (const schema::Program *program : *target->programs())
+      possible = possible ||
+                 (target->device() == schema::DeviceKind::Cpu && program->kind() == schema::ProgramKind::StepOverlap);
+  const bool automatic = options.overlap == MORAY_OVERLAP_AUTO;
+  if (options.overlap == MORAY_OVERLAP_OFF ||
+      (automatic && (!possible || setup.device.cuda || setup.capacities.ranks == 1)))
+    return {};
+  if (!automatic && options.overlap != MORAY_OVERLAP_ON)
+    return fail(kE5002, "overlap is %d, expected MORAY_OVERLAP_OFF, _ON or _AUTO", options.overlap);
+  if (setup.device.cuda)
+    return fail(kE5008, "overlap of two micro-batches was asked for on a GPU, which this version does on CPUs only; "
+                        "turn it off or use --device=cpu");
+  if (!setup.capacities.distributed)
+    return fail(kE5008, "overlap of two micro-batches was asked for in one process, which sends no rows; turn it off, "
+                        "start several ranks or use force_dist");
+  setup.capacities.batches = kBatches;
+  return {};
+}
+
 Status resolveOptions(const Artifact &artifact, const moray_engine_options &options, EngineSetup &setup) {
   if (options.struct_size != sizeof(moray_engine_options))
     return fail(kE5002, "moray_engine_options has struct_size %zu, expected %zu; fill it by moray_engine_options_init",
@@ -79,6 +102,7 @@ Status resolveOptions(const Artifact &artifact, const moray_engine_options &opti
                 "distributed steps of %u ranks were asked for on a GPU, which this version runs on CPUs only; "
                 "use --device=cpu, or one rank without force_dist",
                 capacities.ranks);
+  MORAY_TRY(resolveOverlap(artifact, options, setup));
   return resolveContext(artifact, options, setup);
 }
 

@@ -1,4 +1,4 @@
-// Chooses the rows of a step and writes the inputs of the step program.
+// Chooses the rows of a step, splits them into micro-batches and writes the inputs of the step program.
 #pragma once
 #include "runtime/engine/sequence.h"
 #include "runtime/exec/executor.h"
@@ -10,11 +10,13 @@ struct OutRow {
   moray_sequence *sequence;
   size_t position;
   bool sample, score, logits;
+  uint32_t batch;
 };
 
 struct BatchEntry {
   moray_sequence *sequence;
   uint32_t rows;
+  uint32_t batch; // micro-batch
 };
 
 class Batcher {
@@ -22,28 +24,35 @@ public:
   void reset(const Capacities &newCapacities, uint32_t newChunk, uint32_t newPageTokens);
 
   // Decode rows of all running sequences in order of admission, then prompt rows in the same order, as many as rows and
-  // outs allow. The choice depends on nothing but the sequences; false when there is no row to compute.
+  // outs allow. With overlap each sequence goes as a whole to the micro-batch that has fewer rows by then, the first if
+  // they are equal; one may stay empty. The choice depends on nothing but the sequences; false when there is no row to
+  // compute.
   bool build(Span<moray_sequence *const> running);
-  void writeInputs(Executor &executor) const;
-  void writeSampling(Executor &executor) const;
-  void writeTargets(Executor &executor) const;
+  // Of a micro-batch.
+  void writeInputs(Executor &executor, uint32_t batch) const;
+  void writeSampling(Executor &executor, uint32_t batch) const;
+  void writeTargets(Executor &executor, uint32_t batch) const;
 
-  const int32_t (&live() const)[4] { return counts; }
+  // Live counts of a micro-batch, and of all.
+  const int32_t (&live(uint32_t batch) const)[4] { return counts[batch]; }
+  const LiveCounts &live() const { return counts; }
+  // In the order of a step without overlap.
   Span<const BatchEntry> sequences() const { return {entries.data(), entries.size()}; }
   Span<const OutRow> outs() const { return {outRows.data(), outRows.size()}; }
-  bool anySample() const { return samples; }
-  bool anyScore() const { return scores; }
-  bool anyLogits() const { return wanted; }
+  bool anySample(uint32_t batch) const { return samples[batch]; }
+  bool anyScore(uint32_t batch) const { return scores[batch]; }
+  bool anyLogits(uint32_t batch) const { return wanted[batch]; }
 
 private:
-  void addRows(moray_sequence &sequence, uint64_t limit);
+  void addSequence(moray_sequence &sequence, uint64_t limit);
+  bool addRows(moray_sequence &sequence, uint64_t limit, uint32_t batch);
 
   Capacities capacities = {};
   uint32_t chunk = 0, pageTokens = 0;
-  int32_t counts[4] = {};
+  LiveCounts counts = {};
   std::vector<BatchEntry> entries;
   std::vector<OutRow> outRows;
-  bool samples = false, scores = false, wanted = false;
+  bool samples[kBatches] = {}, scores[kBatches] = {}, wanted[kBatches] = {};
 };
 
 } // namespace moray::rt

@@ -175,14 +175,11 @@ Status Engine::step(moray_step_info &info) {
     bool ended = false;
     status = stepTogether(work, info, ended);
   } else if (work) {
-    const int32_t (&live)[4] = batcher.live();
-    info.rows = static_cast<uint32_t>(live[MORAY_LIVE_ROWS]);
-    info.decode_rows = static_cast<uint32_t>(live[MORAY_LIVE_DECODE_ROWS]);
-    info.seqs = static_cast<uint32_t>(live[MORAY_LIVE_SEQS]);
-    info.outs = static_cast<uint32_t>(live[MORAY_LIVE_OUTS]);
+    const comm::StepDecision decision = decideAlone(++aloneSteps, batcher.live());
+    report(decision, info);
     if (link)
-      executor->beginStep(link->decideAlone(live));
-    status = compute(info.rows);
+      executor->beginStep(decision);
+    status = compute(decision);
   }
   info.running = static_cast<uint32_t>(running.size() + away.size());
   info.waiting = static_cast<uint32_t>(waiting.size());
@@ -191,8 +188,15 @@ Status Engine::step(moray_step_info &info) {
   return status;
 }
 
-Status Engine::compute(uint64_t mostRows) {
-  Status status = runPrograms(mostRows);
+// Live counts of all ranks and micro-batches.
+void Engine::report(const comm::StepDecision &decision, moray_step_info &info) {
+  uint32_t *counts[] = {&info.rows, &info.decode_rows, &info.seqs, &info.outs};
+  for (uint32_t i = 0; i < comm::kLiveCounts; ++i)
+    *counts[i % 4] += static_cast<uint32_t>(decision.sum[i]);
+}
+
+Status Engine::compute(const comm::StepDecision &decision) {
+  Status status = runPrograms(decision);
   if (status.ok())
     status = deliver();
   if (!status.ok())
@@ -203,30 +207,40 @@ Status Engine::compute(uint64_t mostRows) {
   return status;
 }
 
-Status Engine::runPrograms(uint64_t mostRows) {
-  batcher.writeInputs(*executor);
-  if (batcher.anySample())
-    batcher.writeSampling(*executor);
-  if (batcher.anyScore())
-    batcher.writeTargets(*executor);
-  return executor->step({batcher.live(), batcher.anySample(), batcher.anyScore(), batcher.anyLogits(), mostRows});
+Status Engine::runPrograms(const comm::StepDecision &decision) {
+  auto request = [&](uint32_t b) {
+    batcher.writeInputs(*executor, b);
+    if (batcher.anySample(b))
+      batcher.writeSampling(*executor, b);
+    if (batcher.anyScore(b))
+      batcher.writeTargets(*executor, b);
+    return StepRequest{batcher.live(b), batcher.anySample(b), batcher.anyScore(b), batcher.anyLogits(b),
+                       static_cast<uint64_t>(decision.max[4 * b + MORAY_LIVE_ROWS])};
+  };
+  StepRequest first = request(0);
+  if (setup.capacities.batches == 1)
+    return executor->step(first);
+  const StepRequest second = request(1);
+  first.second = &second;
+  return executor->step(first);
 }
 
 Status Engine::deliver() {
   const uint64_t time = nowNs();
   const size_t vocab = artifact.model().vocab();
-  const auto *logits = executor->input<float>(InputId::Logits);
-  const auto *sampled = executor->input<int32_t>(InputId::Sampled);
-  const auto *logProbs = executor->input<float>(InputId::LogProbs);
-  const int32_t (&live)[4] = batcher.live();
   ++statistics.steps;
-  statistics.decode_rows += static_cast<uint64_t>(live[MORAY_LIVE_DECODE_ROWS]);
-  statistics.prompt_rows += static_cast<uint64_t>(live[MORAY_LIVE_ROWS] - live[MORAY_LIVE_DECODE_ROWS]);
-  for (size_t i = 0; i < batcher.outs().size(); ++i) {
-    const OutRow &out = batcher.outs()[i];
-    deliverRow(out, sampled[i], logProbs[i], logits + i * vocab);
+  for (const int32_t (&live)[4] : batcher.live()) {
+    statistics.decode_rows += static_cast<uint64_t>(live[MORAY_LIVE_DECODE_ROWS]);
+    statistics.prompt_rows += static_cast<uint64_t>(live[MORAY_LIVE_ROWS] - live[MORAY_LIVE_DECODE_ROWS]);
+  }
+  size_t taken[kBatches] = {}; // results of each micro-batch
+  for (const OutRow &out : batcher.outs()) {
+    const size_t i = taken[out.batch]++;
+    const int32_t token = executor->input<int32_t>(InputId::Sampled, out.batch)[i];
+    deliverRow(out, token, executor->input<float>(InputId::LogProbs, out.batch)[i],
+               executor->input<float>(InputId::Logits, out.batch) + i * vocab);
     if (out.sample)
-      MORAY_TRY(deliverToken(*out.sequence, sampled[i], time));
+      MORAY_TRY(deliverToken(*out.sequence, token, time));
   }
   for (const BatchEntry &entry : batcher.sequences()) {
     advance(*entry.sequence, entry.rows, time);

@@ -52,9 +52,9 @@ private:
   Status checkPrompt(Span<const int32_t> prompt, const moray_sequence_options &options) const;
   Status checkLength(size_t prompt, const moray_sequence &sequence) const;
   void admit();
-  // `mostRows` as in StepRequest.
-  Status compute(uint64_t mostRows);
-  Status runPrograms(uint64_t mostRows);
+  static void report(const comm::StepDecision &decision, moray_step_info &info);
+  Status compute(const comm::StepDecision &decision);
+  Status runPrograms(const comm::StepDecision &decision);
   Status deliver();
   void deliverRow(const OutRow &out, int32_t token, float logProb, const float *logits);
   void advance(moray_sequence &sequence, uint64_t rows, uint64_t time);
@@ -89,6 +89,7 @@ private:
 
   std::vector<uint8_t> received; // from rank 0, handled after the step
   uint64_t added = 0;            // sequences, since the start
+  uint64_t aloneSteps = 0;       // that no other rank takes part in
   bool groupFailed = false, groupEnded = false;
   bool heldBack = false; // the latest step admitted nothing
 };

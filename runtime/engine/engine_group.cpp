@@ -46,7 +46,7 @@ Status Engine::endGroup() {
   if (!link || groupFailed || groupEnded || link->rank() != 0)
     return {};
   comm::StepDecision decision;
-  const int32_t idle[4] = {};
+  const LiveCounts idle = {};
   groupEnded = true;
   if (link->ranks() > 1)
     MORAY_TRY(link->agree(false, idle, /*stop=*/true, decision));
@@ -64,10 +64,7 @@ Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
   Status status = link->agree(work, batcher.live(), false, decision);
   if (status.ok()) {
     ended = decision.stop;
-    info.rows = static_cast<uint32_t>(decision.sum[MORAY_LIVE_ROWS]);
-    info.decode_rows = static_cast<uint32_t>(decision.sum[MORAY_LIVE_DECODE_ROWS]);
-    info.seqs = static_cast<uint32_t>(decision.sum[MORAY_LIVE_SEQS]);
-    info.outs = static_cast<uint32_t>(decision.sum[MORAY_LIVE_OUTS]);
+    report(decision, info);
     // What the others are sent changes the batch that they have just agreed to run, so it waits until after the step.
     const bool first = link->rank() == 0;
     for (uint32_t r = 0; first && status.ok() && r < decision.payload.size(); ++r)
@@ -76,7 +73,7 @@ Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
       received.assign(decision.payload[0].begin(), decision.payload[0].end());
     if (status.ok() && decision.program != 0 && !ended) {
       executor->beginStep(decision);
-      status = compute(static_cast<uint64_t>(decision.max[MORAY_LIVE_ROWS]));
+      status = compute(decision);
     }
     if (!first && status.ok())
       status = receive({received.data(), received.size()}, 0);

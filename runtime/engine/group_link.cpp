@@ -7,6 +7,8 @@ namespace moray::rt {
 
 static constexpr uint64_t kPromptBytes = uint64_t{256} << 20; // of all prompts that are added between two steps
 
+static_assert(sizeof(LiveCounts) == sizeof(comm::StepVote::live), "a vote carries the counts of all micro-batches");
+
 // FNV-1a over the numbers that all ranks must share.
 static uint64_t mix(uint64_t hash, uint64_t value) {
   for (int i = 0; i < 8; ++i)
@@ -26,7 +28,7 @@ static comm::Identity identityOf(const Artifact &artifact, const EngineSetup &se
   identity.plan = placement;
   for (uint64_t value :
        {c.rows, c.seqs, c.outs, c.pages, c.cachePages, uint64_t{setup.prefillChunk}, uint64_t{setup.context},
-        uint64_t{setup.group->nodes}, static_cast<uint64_t>(setup.group->combine)})
+        uint64_t{setup.group->nodes}, static_cast<uint64_t>(setup.group->combine), uint64_t{c.batches}})
     identity.plan = mix(identity.plan, value);
   return identity;
 }
@@ -35,8 +37,8 @@ Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
   group = setup.group;
   MORAY_TRY(comm::Placement::makeDefault(artifact.model().experts(), ranks(), placement));
   const Capacities &c = setup.capacities;
-  const uint64_t results =
-      c.outs * (uint64_t{artifact.model().vocab()} * sizeof(float) + sizeof(Message)) + c.seqs * sizeof(Message);
+  const uint64_t results = c.batches * c.outs * (uint64_t{artifact.model().vocab()} * sizeof(float) + sizeof(Message)) +
+                           c.seqs * sizeof(Message);
   const auto limit = static_cast<uint32_t>(std::min<uint64_t>(std::max(results, kPromptBytes), UINT32_MAX));
   outboxes.resize(rank() == 0 ? ranks() : 1);
   payload.resize(outboxes.size());
@@ -47,10 +49,10 @@ bool GroupLink::sending() const {
   return std::any_of(outboxes.begin(), outboxes.end(), [](const Outbox &outbox) { return !outbox.bytes().empty(); });
 }
 
-Status GroupLink::agree(bool work, const int32_t (&live)[4], bool stop, comm::StepDecision &decision) {
+Status GroupLink::agree(bool work, const LiveCounts &live, bool stop, comm::StepDecision &decision) {
   comm::StepVote vote;
   vote.program = work ? 1 : 0;
-  std::copy(live, live + 4, vote.live);
+  memcpy(vote.live, live, sizeof(vote.live));
   vote.stop = stop;
   for (size_t i = 0; i < outboxes.size(); ++i)
     payload[i] = outboxes[i].bytes();
@@ -61,12 +63,12 @@ Status GroupLink::agree(bool work, const int32_t (&live)[4], bool stop, comm::St
   return {};
 }
 
-comm::StepDecision GroupLink::decideAlone(const int32_t (&live)[4]) {
+comm::StepDecision decideAlone(uint64_t step, const LiveCounts &live) {
   comm::StepDecision decision;
-  decision.step = ++steps;
+  decision.step = step;
   decision.program = decision.activeRanks = 1;
-  std::copy(live, live + 4, decision.sum);
-  std::copy(live, live + 4, decision.max);
+  std::copy(&live[0][0], &live[0][0] + comm::kLiveCounts, decision.sum);
+  memcpy(decision.max, live, sizeof(decision.max));
   return decision;
 }
 

@@ -22,9 +22,7 @@ public:
   bool sending() const;
 
   // One agreement; what waited in the outboxes has been sent afterwards.
-  Status agree(bool work, const int32_t (&live)[4], bool stop, comm::StepDecision &decision);
-  // The decision of a single rank, which agrees with nobody.
-  comm::StepDecision decideAlone(const int32_t (&live)[4]);
+  Status agree(bool work, const LiveCounts &live, bool stop, comm::StepDecision &decision);
   // Everything that goes wrong on this rank: the others end with the cause.
   void announce(const Status &cause) { channel->announce(cause); }
   // The end of the channel; the exchange has been closed.
@@ -36,7 +34,9 @@ private:
   std::unique_ptr<comm::ControlChannel> channel;
   std::vector<Outbox> outboxes;
   std::vector<Bytes> payload;
-  uint64_t steps = 0;
 };
+
+// The decision of a single rank, which agrees with nobody.
+comm::StepDecision decideAlone(uint64_t step, const LiveCounts &live);
 
 } // namespace moray::rt

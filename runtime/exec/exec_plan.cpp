@@ -7,6 +7,7 @@
 
 namespace moray::rt {
 
+using schema::ProgramKind;
 using schema::SymbolId;
 
 static unsigned long long number(uint64_t value) { return value; }
@@ -135,16 +136,18 @@ Status ExecPlan::planEntries(moray_string targetName) {
       return fail(kE5008, "the buffers of a program exceed 64 bits; use fewer rows");
     frames.push_back(bytes);
   }
+  const ProgramKind step = capacities.batches > 1   ? ProgramKind::StepOverlap
+                           : capacities.distributed ? ProgramKind::StepDist
+                                                    : ProgramKind::Step;
   for (uint32_t p = 0; p < sizeOf(code.target->programs()); ++p) {
     const schema::Program &program = *code.target->programs()->Get(p);
-    const schema::ProgramKind other =
-        capacities.distributed ? schema::ProgramKind::Step : schema::ProgramKind::StepDist;
-    if (program.kind() == schema::ProgramKind::Layer || program.kind() == schema::ProgramKind::StepOverlap ||
-        program.kind() == other)
+    const bool isStep = program.kind() == ProgramKind::Step || program.kind() == ProgramKind::StepDist ||
+                        program.kind() == ProgramKind::StepOverlap;
+    if (program.kind() == ProgramKind::Layer || (isStep && program.kind() != step))
       continue;
-    const Entry entry = program.kind() == schema::ProgramKind::Sample  ? Entry::Sample
-                        : program.kind() == schema::ProgramKind::Score ? Entry::Score
-                                                                       : Entry::Step;
+    const Entry entry = program.kind() == ProgramKind::Sample  ? Entry::Sample
+                        : program.kind() == ProgramKind::Score ? Entry::Score
+                                                               : Entry::Step;
     EntryPlan &plan = entries[static_cast<size_t>(entry)];
     plan.program = p;
     plan.frameBytes = frames[p];
@@ -157,12 +160,17 @@ Status ExecPlan::planEntries(moray_string targetName) {
     countLaunches(*code.target, program, plan.launches, plan.operands);
     memory.activations = std::max(memory.activations, plan.frameBytes + callFrame);
   }
-  if (entries[static_cast<size_t>(Entry::Step)].program == kNoProgram)
+  if (entries[static_cast<size_t>(Entry::Step)].program != kNoProgram)
+    return {};
+  if (capacities.batches > 1)
     return fail(kE5012,
-                "target '%.*s' has no distributed step: its model has no experts, or was compiled without; run it on "
-                "one rank",
+                "target '%.*s' has no step of two micro-batches: its model has no experts, or was compiled without; "
+                "run it without overlap",
                 static_cast<int>(targetName.size), targetName.data);
-  return {};
+  return fail(kE5012,
+              "target '%.*s' has no distributed step: its model has no experts, or was compiled without; run it on "
+              "one rank",
+              static_cast<int>(targetName.size), targetName.data);
 }
 
 void ExecPlan::planInputs(const Artifact &artifact) {
@@ -201,6 +209,8 @@ void ExecPlan::planInputs(const Artifact &artifact) {
   }
   for (InputId id : rest)
     place(id);
+  batchBytes = memory.io;
+  memory.io *= capacities.batches;
 }
 
 uint64_t ExecPlan::weightOffset(const Artifact &artifact, uint32_t weight, uint32_t number) const {
@@ -238,8 +248,9 @@ Status ExecPlan::planTotals(const Artifact &artifact) {
   cacheLayerBytes = alignUp(cacheLayerBytes, alignment);
   fits = fits && !__builtin_mul_overflow(cacheLayerBytes, model.layers(), &memory.cache);
   fits = fits && !__builtin_mul_overflow(scratchBytes, onGpu() ? 1 : capacities.threads, &memory.scratch);
-  for (const EntryPlan &entry : entries)
-    memory.commands += entry.launches * sizeof(Launch) + entry.operands * sizeof(void *);
+  for (size_t e = 0; e < kEntryCount; ++e)
+    memory.commands +=
+        runsOf(static_cast<Entry>(e)) * (entries[e].launches * sizeof(Launch) + entries[e].operands * sizeof(void *));
   const bool mapped = !onGpu() && artifact.metadata().weights_embedded();
   const uint64_t parts[] = {memory.cache,
                             memory.activations,

@@ -2,12 +2,18 @@
 // of memory.
 #pragma once
 #include "runtime/artifact/artifact.h"
+#include "runtime/comm/communicator.h"
 #include "runtime/exec/memory_plan.h"
 #include <vector>
 
 namespace moray::rt {
 
-// Sizes that are fixed for the life of an engine.
+// Micro-batches of a step with overlap.
+constexpr uint32_t kBatches = comm::kMicroBatches;
+// rows, decode, seqs, outs of each.
+using LiveCounts = int32_t[kBatches][4];
+
+// Sizes that are fixed for the life of an engine; rows, seqs and outs are those of one micro-batch.
 struct Capacities {
   uint64_t rows;       // T
   uint64_t seqs;       // B
@@ -17,6 +23,7 @@ struct Capacities {
   uint32_t threads;
   uint32_t ranks = 1;       // R: processes that share the experts
   bool distributed = false; // run the distributed step
+  uint32_t batches = 1;     // kBatches: run the distributed step of two micro-batches
 };
 
 constexpr size_t kInputCount = static_cast<size_t>(schema::InputId::MAX) + 1;
@@ -30,7 +37,7 @@ constexpr size_t kEntryCount = 3;
 struct EntryPlan {
   uint64_t program = kNoProgram; // index in the target
   uint64_t frameBytes = 0;       // its own buffers; the frame of the called layers follows
-  uint64_t launches = 0;
+  uint64_t launches = 0;         // of one run
   uint64_t operands = 0;
 };
 
@@ -42,11 +49,12 @@ struct TargetCode {
 };
 
 struct ExecPlan {
-  // Fills everything. Errors: 5008 beyond the bounds of the artifact, of a launch or of 64 bits; 5012 without a
-  // distributed step where one is needed. `memory.available` is
-  // left to the device.
+  // Fills everything. Errors: 5008 beyond the bounds of the artifact, of a launch or of 64 bits; 5012 without the
+  // distributed step that is needed. `memory.available` is left to the device.
   static Status make(const Artifact &artifact, TargetCode code, const Capacities &capacities, ExecPlan &plan);
 
+  // Sample and score run once for each micro-batch, from inputs of their own.
+  uint32_t runsOf(Entry entry) const { return entry == Entry::Step ? 1 : capacities.batches; }
   bool onGpu() const { return code.target->device() == schema::DeviceKind::Cuda; }
   // Slots of launches: kernels, the two collectives, copies.
   uint32_t collectiveSlot(schema::CollectiveKind kind) const {
@@ -64,7 +72,8 @@ struct ExecPlan {
   EntryPlan entries[kEntryCount];
 
   uint64_t inputBytes[kInputCount] = {};
-  uint64_t inputOffsets[kInputCount] = {}; // in the io block
+  uint64_t inputOffsets[kInputCount] = {}; // in the io block, of the first micro-batch
+  uint64_t batchBytes = 0;                 // from the inputs of one micro-batch to those of the next
   // GPU: the io block starts with what a step uploads: inputs, then the live counts, then the fault word. What it
   // downloads starts at the fault word. Page table and logits come last: only their live part is copied.
   uint64_t liveOffset = 0, faultOffset = 0, uploadBytes = 0;

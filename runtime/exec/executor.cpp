@@ -13,18 +13,22 @@ static unsigned long long number(uint64_t value) { return value; }
 Status Executor::bind(const MemoryMap &map) {
   MORAY_TRY(bindPrograms(artifact, plan, map, bound));
   copyBytes.assign(bound.copies.size(), 0);
+  std::copy(plan.symbols, plan.symbols + schema::kSymbolCount, secondSymbols);
   return {};
 }
 
-Status Executor::evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows) {
+Status Executor::evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows, uint32_t batch) {
+  uint64_t *symbols = symbolsOf(batch);
   for (size_t i = 0; i < 4; ++i)
-    plan.symbols[static_cast<size_t>(schema::SymbolId::Rows) + i] = static_cast<uint64_t>(counts[i]);
-  plan.symbols[static_cast<size_t>(schema::SymbolId::PrefillRows)] =
+    symbols[static_cast<size_t>(schema::SymbolId::Rows) + i] = static_cast<uint64_t>(counts[i]);
+  symbols[static_cast<size_t>(schema::SymbolId::PrefillRows)] =
       static_cast<uint64_t>(counts[MORAY_LIVE_ROWS] - counts[MORAY_LIVE_DECODE_ROWS]);
-  plan.symbols[static_cast<size_t>(schema::SymbolId::ReceivedRows)] =
+  symbols[static_cast<size_t>(schema::SymbolId::ReceivedRows)] =
       plan.capacities.distributed ? plan.capacities.ranks * mostRows : static_cast<uint64_t>(counts[MORAY_LIVE_ROWS]);
   for (size_t c = 0; c < bound.copies.size(); ++c) {
-    MORAY_TRY(evaluateSize(bound.copies[c].expression, plan.symbols, copyBytes[c]));
+    if (bound.copies[c].batch != batch)
+      continue;
+    MORAY_TRY(evaluateSize(bound.copies[c].expression, symbols, copyBytes[c]));
     if (copyBytes[c] > bound.copies[c].limit)
       return fail(kE5013, "a copy of %llu bytes exceeds its source or destination of %llu; compile the model again",
                   number(copyBytes[c]), number(bound.copies[c].limit));
@@ -32,9 +36,9 @@ Status Executor::evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows) {
   return {};
 }
 
-Status Executor::checkScratch(size_t kernel) const {
+Status Executor::checkScratch(size_t kernel, uint32_t batch) {
   uint64_t bytes = 0;
-  MORAY_TRY(evaluateSize(plan.code.variants[kernel]->scratch_bytes(), plan.symbols, bytes));
+  MORAY_TRY(evaluateSize(plan.code.variants[kernel]->scratch_bytes(), symbolsOf(batch), bytes));
   // On a CPU all kernels share what the largest needs; the guarded memory of a GPU gives each its own.
   const uint64_t limit = plan.onGpu() ? plan.scratch[kernel] : plan.scratchBytes;
   if (bytes > limit)

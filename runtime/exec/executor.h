@@ -6,12 +6,13 @@
 
 namespace moray::rt {
 
-// One step: the live counts, and what has to be done with the logits.
+// One step, or one micro-batch of it: the live counts, and what has to be done with the logits.
 struct StepRequest {
   const int32_t (&live)[4];
-  bool sample, score; // run these programs as well
-  bool logits;        // the caller reads them
-  uint64_t mostRows;  // the most live rows that any rank has in this step; without a group its own
+  bool sample, score;                  // run these programs as well
+  bool logits;                         // the caller reads them
+  uint64_t mostRows;                   // the most live rows that any rank has in this step; without a group its own
+  const StepRequest *second = nullptr; // the other micro-batch of a step with overlap
 };
 
 // What the exchange of distributed steps is made of; group and channel outlive the executor.
@@ -48,9 +49,9 @@ public:
   virtual Status addExpertLoads(uint64_t *loads) = 0;
 
   bool has(Entry entry) const { return plan.entries[static_cast<size_t>(entry)].program != kNoProgram; }
-  // Host memory of an input or a result.
-  template <typename T> T *input(schema::InputId id) {
-    return reinterpret_cast<T *>(hostIo + plan.inputOffsets[static_cast<size_t>(id)]);
+  // Host memory of an input or a result of a micro-batch.
+  template <typename T> T *input(schema::InputId id, uint32_t batch) {
+    return reinterpret_cast<T *>(hostIo + batch * plan.batchBytes + plan.inputOffsets[static_cast<size_t>(id)]);
   }
   const ExecPlan &planned() const { return plan; }
 
@@ -73,10 +74,11 @@ protected:
   void startProfile();
   bool profiling() const { return !times.empty(); }
   void account(uint32_t slot, uint64_t ns);
-  // Puts live counts into the symbols and evaluates sizes of copies; `mostRows` as in StepRequest. 5013 where one
-  // exceeds its plan.
-  Status evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows);
-  Status checkScratch(size_t kernel) const;
+  uint64_t *symbolsOf(uint32_t batch) { return batch == 0 ? plan.symbols : secondSymbols; }
+  // Puts live counts of a micro-batch into its symbols and evaluates sizes of its copies; `mostRows` as in StepRequest.
+  // 5013 where one exceeds its plan.
+  Status evaluateCopies(const int32_t (&counts)[4], uint64_t mostRows, uint32_t batch = 0);
+  Status checkScratch(size_t kernel, uint32_t batch = 0);
   Status memoryError(const char *advice) const; // 5001 with the table of needs
   moray_string kernelName(uint32_t slot) const;
   Status findProbe(const char *name, uint32_t &kernel) const; // 5009 where there is none
@@ -84,7 +86,8 @@ protected:
   ExecPlan plan;
   uint8_t *hostIo = nullptr;
   Binding bound;
-  std::vector<uint64_t> copyBytes; // by copy
+  std::vector<uint64_t> copyBytes;                   // by copy
+  uint64_t secondSymbols[schema::kSymbolCount] = {}; // of the second micro-batch; plan.symbols are those of the first
   Counters counted = {};
 
 private:

@@ -16,20 +16,28 @@ struct Place {
   Operand operand;
 };
 
+// What a command runs for.
+struct Site {
+  uint64_t layer = 0;
+  bool inLayer = false;
+  uint32_t batch = 0; // of a command, or of all commands of a program that do not say otherwise
+};
+
 class Binder {
 public:
-  Binder(const Artifact &artifact, const ExecPlan &plan, const MemoryMap &map, Entry entry, Binding &binding)
+  Binder(const Artifact &artifact, const ExecPlan &plan, const MemoryMap &map, Entry entry, uint32_t batch,
+         Binding &binding)
       : artifact(artifact), plan(plan), map(map), entry(entry), binding(binding),
-        program(binding.programs[static_cast<size_t>(entry)]) {}
+        program(binding.programs[batch][static_cast<size_t>(entry)]) {}
 
   // Params are empty for an entry program.
-  Status expand(uint32_t index, Span<const Place> params, uint64_t layer, bool inLayer);
+  Status expand(uint32_t index, Span<const Place> params, const Site &around);
 
 private:
-  Place resolve(const schema::Arg &arg, uint32_t index, Span<const Place> params, uint64_t layer) const;
-  void addLaunch(uint32_t slot, Span<const Place> places, uint64_t layer, bool inLayer);
-  Status addCopy(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer);
-  Status addCollective(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer);
+  Place resolve(const schema::Arg &arg, uint32_t index, Span<const Place> params, const Site &site) const;
+  Launch &addLaunch(uint32_t slot, Span<const Place> places, const Site &site);
+  Status addCopy(const schema::Command &command, Span<const Place> places, const Site &site);
+  Status addCollective(const schema::Command &command, Span<const Place> places, const Site &site);
 
   const Artifact &artifact;
   const ExecPlan &plan;
@@ -39,34 +47,43 @@ private:
   BoundProgram &program;
 };
 
-Place Binder::resolve(const schema::Arg &arg, uint32_t index, Span<const Place> params, uint64_t layer) const {
-  const Operand operand = {arg.kind(), index, arg.index()};
-  switch (arg.kind()) {
+Place Binder::resolve(const schema::Arg &arg, uint32_t index, Span<const Place> params, const Site &site) const {
+  Operand operand = {arg.kind(), index, arg.index()};
+  // The input that a layer is called with is that of the command which uses it.
+  if (arg.kind() == ArgKind::Param && params[arg.index()].operand.kind == ArgKind::Input)
+    operand = params[arg.index()].operand;
+  switch (operand.kind) {
   case ArgKind::Buffer:
     return {map.buffer(entry, index, arg.index()), plan.buffers[index][arg.index()].bytes, operand};
   case ArgKind::Param:
     return params[arg.index()];
   case ArgKind::Input:
-    return {map.input(arg.index()), plan.inputBytes[arg.index()], operand};
+    return {map.input(operand.index, site.batch), plan.inputBytes[operand.index], operand};
   case ArgKind::Weight: {
     const schema::Weight &weight = *artifact.metadata().weights()->Get(arg.index());
-    const uint32_t number = weight.per_layer() ? static_cast<uint32_t>(layer) : 0;
+    const uint32_t number = weight.per_layer() ? static_cast<uint32_t>(site.layer) : 0;
     return {map.weight(arg.index(), number), weight.bytes(), operand};
   }
   case ArgKind::Cache:
-    return {map.cache(layer), plan.cacheLayerBytes, operand};
+    return {map.cache(site.layer), plan.cacheLayerBytes, operand};
   }
   return {nullptr, 0, operand};
 }
 
-void Binder::addLaunch(uint32_t slot, Span<const Place> places, uint64_t layer, bool inLayer) {
+Launch &Binder::addLaunch(uint32_t slot, Span<const Place> places, const Site &site) {
   void **table = program.operands.data() + program.operands.size();
   for (const Place &place : places)
     program.operands.push_back(place.address); // within the reserved capacity: the table stays where it is
-  program.launches.push_back({nullptr, {table, nullptr, nullptr, layer}, slot, inLayer});
+  program.launches.push_back({nullptr,
+                              {table, nullptr, nullptr, site.layer},
+                              slot,
+                              static_cast<uint8_t>(site.batch),
+                              site.inLayer,
+                              /*starts=*/false});
+  return program.launches.back();
 }
 
-Status Binder::addCopy(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer) {
+Status Binder::addCopy(const schema::Command &command, Span<const Place> places, const Site &site) {
   const uint64_t limit = std::min(places[0].bytes, places[1].bytes);
   uint64_t bytes = 0;
   MORAY_TRY(evaluateSize(command.bytes(), plan.symbols, bytes));
@@ -74,20 +91,20 @@ Status Binder::addCopy(const schema::Command &command, Span<const Place> places,
     return fail(kE4015, "a copy of %llu bytes exceeds its source or destination of %llu; compile the model again",
                 static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(limit));
   const auto slot = plan.firstCopySlot() + static_cast<uint32_t>(binding.copies.size());
-  binding.copies.push_back({command.bytes(), limit});
+  binding.copies.push_back({command.bytes(), limit, site.batch});
   const Place table[kCopyOperands] = {places[0], places[1], {}};
-  addLaunch(slot, {table, kCopyOperands}, layer, inLayer);
+  addLaunch(slot, {table, kCopyOperands}, site);
   return {};
 }
 
 // What the communicator relies on: memory of the step, and index arrays for all experts.
-Status Binder::addCollective(const schema::Command &command, Span<const Place> places, uint64_t layer, bool inLayer) {
+Status Binder::addCollective(const schema::Command &command, Span<const Place> places, const Site &site) {
   const auto kind = static_cast<schema::CollectiveKind>(command.target());
   CollectiveCall call = {kind,
                          command.phase(),
-                         command.batch(),
+                         static_cast<uint8_t>(site.batch),
                          command.row_dtype(),
-                         inLayer ? static_cast<int32_t>(layer) : -1,
+                         site.inLayer ? static_cast<int32_t>(site.layer) : -1,
                          static_cast<uint32_t>(command.row_bytes()),
                          static_cast<uint32_t>(command.scale_bytes()),
                          {}};
@@ -116,32 +133,34 @@ Status Binder::addCollective(const schema::Command &command, Span<const Place> p
                 static_cast<unsigned long long>(plan.capacities.rows), artifact.model().experts());
   binding.collectives.push_back(call);
   const Place table[kCollectiveOperands] = {};
-  addLaunch(plan.collectiveSlot(kind), {table, kCollectiveOperands}, layer, inLayer);
+  addLaunch(plan.collectiveSlot(kind), {table, kCollectiveOperands}, site).starts =
+      call.phase == schema::CollectivePhase::Start;
   return {};
 }
 
-Status Binder::expand(uint32_t index, Span<const Place> params, uint64_t layer, bool inLayer) {
+Status Binder::expand(uint32_t index, Span<const Place> params, const Site &around) {
   const schema::Program &source = *plan.code.target->programs()->Get(index);
   std::vector<Place> places;
   for (uint32_t c = 0; c < sizeOf(source.commands()); ++c) {
     const schema::Command &command = *source.commands()->Get(c);
+    const Site site = {around.layer, around.inLayer, std::max<uint32_t>(around.batch, command.batch())};
     places.clear();
     for (uint32_t a = 0; a < sizeOf(command.args()); ++a)
-      places.push_back(resolve(*command.args()->Get(a), index, params, layer));
+      places.push_back(resolve(*command.args()->Get(a), index, params, site));
     const Span<const Place> args(places.data(), places.size());
     if (command.kind() == CommandKind::Launch) {
       std::vector<Operand> &operands = binding.kernelOperands[command.target()];
       for (const Place &place : args)
         if (operands.size() < args.size())
           operands.push_back(place.operand);
-      addLaunch(command.target(), args, layer, inLayer);
+      addLaunch(command.target(), args, site);
     } else if (command.kind() == CommandKind::Copy) {
-      MORAY_TRY(addCopy(command, args, layer, inLayer));
+      MORAY_TRY(addCopy(command, args, site));
     } else if (command.kind() == CommandKind::Collective) {
-      MORAY_TRY(addCollective(command, args, layer, inLayer));
+      MORAY_TRY(addCollective(command, args, site));
     } else {
       for (uint32_t l = command.layer_begin(); l < command.layer_end(); ++l)
-        MORAY_TRY(expand(command.target(), args, l, true));
+        MORAY_TRY(expand(command.target(), args, {l, true, site.batch}));
     }
   }
   return {};
@@ -181,10 +200,12 @@ Status bindPrograms(const Artifact &artifact, const ExecPlan &plan, const Memory
     const EntryPlan &entry = plan.entries[i];
     if (entry.program == kNoProgram)
       continue;
-    binding.programs[i].launches.reserve(entry.launches);
-    binding.programs[i].operands.reserve(entry.operands);
-    Binder binder(artifact, plan, map, static_cast<Entry>(i), binding);
-    MORAY_TRY(binder.expand(static_cast<uint32_t>(entry.program), {}, 0, false));
+    for (uint32_t batch = 0; batch < plan.runsOf(static_cast<Entry>(i)); ++batch) {
+      binding.programs[batch][i].launches.reserve(entry.launches);
+      binding.programs[batch][i].operands.reserve(entry.operands);
+      Binder binder(artifact, plan, map, static_cast<Entry>(i), batch, binding);
+      MORAY_TRY(binder.expand(static_cast<uint32_t>(entry.program), {}, {0, false, batch}));
+    }
   }
   return {};
 }

@@ -10,16 +10,19 @@ struct Launch {
   moray_kernel_fn function; // set by the CPU; a GPU finds its kernel by the slot
   moray_kernel_args args;   // `live` and `symbols` are set by the CPU
   uint32_t slot;            // the kernel, or a collective or copy behind the kernels
-  uint32_t inLayer;         // whether args.layer means something
+  uint8_t batch;            // micro-batch
+  bool inLayer;             // whether args.layer means something
+  bool starts;              // a collective that others need not wait for
 };
 
 // A copy command: its size is evaluated with the live counts.
 struct CopySlot {
   const flatbuffers::Vector<const schema::ExprOp *> *expression;
   uint64_t limit; // bytes of the smaller side
+  uint32_t batch;
 };
 
-// A collective with the memory of its operands, in the order of artifact.fbs.
+// A collective with the memory of its operands, in the order of artifact.fbs; the end of one has none.
 struct CollectiveCall {
   struct Area {
     void *address;
@@ -41,7 +44,7 @@ public:
   virtual ~MemoryMap() = default;
   // A buffer of a program while `entry` runs.
   virtual uint8_t *buffer(Entry entry, uint32_t program, uint32_t index) const = 0;
-  virtual uint8_t *input(uint32_t id) const = 0;
+  virtual uint8_t *input(uint32_t id, uint32_t batch) const = 0;
   virtual uint8_t *cache(uint64_t layer) const = 0;
   virtual uint8_t *weight(uint32_t index, uint32_t number) const = 0;
 };
@@ -56,7 +59,9 @@ public:
   PackedMap(const Artifact &artifact, const ExecPlan &plan, const Blocks &blocks)
       : artifact(artifact), plan(plan), blocks(blocks) {}
   uint8_t *buffer(Entry entry, uint32_t program, uint32_t index) const override;
-  uint8_t *input(uint32_t id) const override { return blocks.io + plan.inputOffsets[id]; }
+  uint8_t *input(uint32_t id, uint32_t batch) const override {
+    return blocks.io + batch * plan.batchBytes + plan.inputOffsets[id];
+  }
   uint8_t *cache(uint64_t layer) const override { return blocks.cache + layer * plan.cacheLayerBytes; }
   uint8_t *weight(uint32_t index, uint32_t number) const override {
     return blocks.weights + plan.weightOffset(artifact, index, number);
@@ -86,7 +91,7 @@ void countLaunches(const schema::Target &target, const schema::Program &program,
 
 // What binding produces.
 struct Binding {
-  BoundProgram programs[kEntryCount];
+  BoundProgram programs[kBatches][kEntryCount];     // the step is the first, whatever its micro-batches
   std::vector<CopySlot> copies;                     // by copy: its slot counts from ExecPlan::firstCopySlot()
   std::vector<CollectiveCall> collectives;          // in the order of their launches
   std::vector<std::vector<Operand>> kernelOperands; // by kernel: of its first launch; empty where it is not launched

@@ -4,6 +4,7 @@
 #include "common/runtime_handles.h"
 
 #include <climits>
+#include <map>
 #include <string>
 
 namespace moray::tools {
@@ -13,6 +14,7 @@ struct GroupFlags {
   std::string combine = "exact";
   uint32_t deadlineMs = 10000, nodes = 1;
   bool forceDist = false;
+  int overlap = MORAY_OVERLAP_OFF;
 };
 
 inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
@@ -29,6 +31,12 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
   app.add_option("--combine", flags.combine,
                  "what ranks send back: exact (default, the same bits on any ranks), rank_sum or node_sum")
       ->check(CLI::IsMember({"exact", "rank_sum", "node_sum"}));
+  app.add_option(
+         "--overlap", flags.overlap,
+         "two micro-batches per step, so that rows of one travel while the other computes: on, off (default) or "
+         "auto; changes speed and memory, never a result")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, int>{
+          {"off", MORAY_OVERLAP_OFF}, {"on", MORAY_OVERLAP_ON}, {"auto", MORAY_OVERLAP_AUTO}}));
   app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "common/cli.h"
 #include "common/device_flags.h"
+#include "common/group_flags.h"
 #include "common/runtime_handles.h"
 
 #include <cstdint>
@@ -16,6 +17,7 @@ struct BenchOptions {
   uint32_t threads = 0, chunk = 512, repetitions = 5;
   bool randomWeights = false, profile = false, kernels = false;
   DeviceFlags device;
+  GroupFlags group;
   uint64_t seed = 0;
 };
 
@@ -47,7 +49,7 @@ std::vector<BenchTest> listTests(const BenchOptions &options);
 
 /// An engine that is large enough for all tests.
 int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
-                      Engine &engine);
+                      const Group &group, Engine &engine);
 
 int probeMachine(const Model &model, const Engine &engine, Machine &machine);
 /// Runs a test once; the steps after its `depth` are measured.

@@ -99,8 +99,6 @@ int measureOnce(const BenchTest &test, uint32_t vocab, const Engine &engine, dou
     double begin = nowS();
     if (int code = report(moray_engine_step(engine.get(), &info)))
       return code;
-    if (info.rows == 0)
-      break;
     if (rows >= unmeasured) {
       seconds += nowS() - begin;
       measured += info.rows;
@@ -125,7 +123,7 @@ std::vector<BenchTest> listTests(const BenchOptions &options) {
 }
 
 int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> &tests, const Model &model,
-                      Engine &engine) {
+                      const Group &group, Engine &engine) {
   moray_engine_options engineOptions;
   moray_engine_options_init(&engineOptions);
   for (const BenchTest &test : tests) {
@@ -140,6 +138,8 @@ int createBenchEngine(const BenchOptions &options, const std::vector<BenchTest> 
   engineOptions.random_weights = options.randomWeights;
   engineOptions.random_weights_seed = options.seed;
   engineOptions.profile = options.kernels ? 2 : options.profile;
+  engineOptions.group = group.get();
+  engineOptions.overlap = options.group.overlap;
   applyDeviceFlags(options.device, engineOptions);
   return createEngine(model, engineOptions, engine);
 }

@@ -35,6 +35,7 @@ static void addFlags(CLI::App &app, BenchOptions &options) {
                "instead of whole steps, each kernel alone: GB/s, GFLOP/s, fraction of the measured peaks")
       ->excludes("--profile");
   addDeviceFlags(app, options.device);
+  addGroupFlags(app, options.group);
   app.add_option("-o,--output", options.output, "md or json (default md)")->check(CLI::IsMember({"md", "json"}));
   app.set_version_flag("--version", std::string("moray-bench ") + moray_runtime_version());
 }
@@ -67,17 +68,24 @@ static int run(const BenchOptions &options) {
   std::vector<BenchTest> tests = listTests(options);
   if (tests.empty())
     return fail("E1006", "no test is left", "give -p or -n a number above 0", kExitUsage);
+  Group group; // outlives the engine
+  moray_group_info ranks = {};
+  if (int code = createGroup(options.group, group, ranks))
+    return code;
   Model model;
   if (int code = loadModel(options.model, /*verifyWeights=*/false, model))
     return code;
   Engine engine;
-  if (int code = createBenchEngine(options, tests, model, engine))
+  if (int code = createBenchEngine(options, tests, model, group, engine))
     return code;
   if (int code = reportDevice(model, engine))
     return code;
+  if (ranks.rank != 0)
+    return report(moray_group_serve(engine.get()));
   Machine machine;
-  if (int code = probeMachine(model, engine, machine))
-    return code;
+  if (ranks.ranks == 1) // several ranks share a machine, or have several
+    if (int code = probeMachine(model, engine, machine))
+      return code;
 
   return options.kernels ? benchKernels(options, tests, model, engine, machine)
                          : benchSteps(options, tests, model, engine, machine);

@@ -110,6 +110,7 @@ static int run(RunOptions &options) {
   moray_engine_options engineOptions;
   moray_engine_options_init(&engineOptions);
   engineOptions.group = group.get();
+  engineOptions.overlap = options.group.overlap;
   engineOptions.threads = options.threads;
   engineOptions.context = options.context;
   engineOptions.prefill_chunk = options.chunk;

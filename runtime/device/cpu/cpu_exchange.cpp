@@ -22,26 +22,40 @@ Status CpuExecutor::addExpertLoads(uint64_t *sums) {
 }
 
 Status CpuExecutor::runCollective(const CollectiveCall &call) {
+  using schema::CollectivePhase;
+  if (call.phase != CollectivePhase::Wait) {
+    MORAY_TRY(call.kind == schema::CollectiveKind::Combine ? startCombine(call) : startDispatch(call));
+    ++inFlight;
+  }
+  if (call.phase == CollectivePhase::Start)
+    return {};
+  --inFlight;
+  return communicator->wait(call.batch);
+}
+
+Status CpuExecutor::startCombine(const CollectiveCall &call) {
+  const CollectiveCall::Area(&args)[kDispatchArgs] = call.args;
+  comm::CombineArgs combine;
+  combine.layer = call.layer;
+  combine.rowBytes = call.rowBytes;
+  combine.er = args[0].address;
+  combine.erRows = args[0].bytes / call.rowBytes;
+  combine.e = args[1].address;
+  combine.eRows = args[1].bytes / call.rowBytes;
+  combine.type = call.type;
+  combine.gatesOut = static_cast<float *>(args[2].address);
+  return communicator->startCombine(call.batch, combine);
+}
+
+Status CpuExecutor::startDispatch(const CollectiveCall &call) {
   const CollectiveCall::Area(&args)[kDispatchArgs] = call.args;
   auto indices = [&args](size_t i) { return static_cast<int32_t *>(args[i].address); };
-  if (call.kind == schema::CollectiveKind::Combine) {
-    comm::CombineArgs combine;
-    combine.layer = call.layer;
-    combine.rowBytes = call.rowBytes;
-    combine.er = args[0].address;
-    combine.erRows = args[0].bytes / call.rowBytes;
-    combine.e = args[1].address;
-    combine.eRows = args[1].bytes / call.rowBytes;
-    combine.type = call.type;
-    combine.gatesOut = static_cast<float *>(args[2].address);
-    return communicator->combine(combine);
-  }
   const uint32_t experts = artifact.model().experts();
   comm::DispatchArgs dispatch;
   dispatch.layer = call.layer;
   dispatch.rowBytes = call.rowBytes;
   dispatch.x = args[0].address;
-  dispatch.rows = plan.symbols[static_cast<size_t>(schema::SymbolId::Rows)];
+  dispatch.rows = symbolsOf(call.batch)[static_cast<size_t>(schema::SymbolId::Rows)];
   // Kernels of a step without rows need not have written anything.
   if (dispatch.rows == 0)
     std::fill_n(indices(2), experts + 1, 0);
@@ -63,7 +77,7 @@ Status CpuExecutor::runCollective(const CollectiveCall &call) {
   dispatch.scaleBytes = call.scaleBytes;
   dispatch.scales = args[7].address;
   dispatch.scalesR = args[8].address;
-  return communicator->dispatch(dispatch);
+  return communicator->startDispatch(call.batch, dispatch);
 }
 
 } // namespace moray::rt

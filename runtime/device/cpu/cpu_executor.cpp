@@ -22,9 +22,21 @@ static void copyTask(const moray_kernel_args *args, uint64_t task, void *, uint3
 
 void CpuExecutor::collectiveTask(const moray_kernel_args *args, uint64_t, void *, uint32_t *fault) {
   auto &self = *static_cast<CpuExecutor *>(args->operands[1]);
-  self.collectiveStatus = self.runCollective(*static_cast<const CollectiveCall *>(args->operands[0]));
-  if (!self.collectiveStatus.ok())
-    *fault = 1; // the program ends at the next barrier
+  Status status = self.runCollective(*static_cast<const CollectiveCall *>(args->operands[0]));
+  if (status.ok())
+    return;
+  *fault = 1; // the program ends at the next barrier
+  if (self.collectiveStatus.ok())
+    self.collectiveStatus = std::move(status);
+}
+
+// Between two launches of worker 0.
+void CpuExecutor::moveInFlight() {
+  if (inFlight == 0 || !collectiveStatus.ok())
+    return;
+  collectiveStatus = communicator->progress();
+  if (!collectiveStatus.ok())
+    fault = 1;
 }
 
 Status CpuExecutor::create(const moray_engine_options &options) {
@@ -84,25 +96,28 @@ moray_kernel_fn CpuExecutor::entryOf(size_t kernel) const {
 void CpuExecutor::finishLaunches() {
   const size_t kernels = plan.code.variants.size();
   const uint32_t firstCopy = plan.firstCopySlot();
-  taskCounts.assign(firstCopy + bound.copies.size(), 0);
-  std::fill(taskCounts.begin() + static_cast<ptrdiff_t>(kernels), taskCounts.begin() + firstCopy, 1);
+  for (Batch &batch : batches) {
+    batch.taskCounts.assign(firstCopy + bound.copies.size(), 0);
+    std::fill(batch.taskCounts.begin() + static_cast<ptrdiff_t>(kernels), batch.taskCounts.begin() + firstCopy, 1);
+  }
   CollectiveCall *collective = bound.collectives.data();
-  for (BoundProgram &program : bound.programs)
-    for (Launch &launch : program.launches) {
-      launch.args.live = live;
-      launch.args.symbols = plan.symbols;
-      auto **operands = const_cast<void **>(launch.args.operands);
-      if (launch.slot < kernels) {
-        launch.function = entryOf(launch.slot);
-      } else if (launch.slot < firstCopy) {
-        launch.function = collectiveTask;
-        operands[0] = collective++;
-        operands[1] = this;
-      } else {
-        launch.function = copyTask;
-        operands[kCopyOperands - 1] = &copyBytes[launch.slot - firstCopy];
+  for (auto &programs : bound.programs)
+    for (BoundProgram &program : programs)
+      for (Launch &launch : program.launches) {
+        launch.args.live = batches[launch.batch].live;
+        launch.args.symbols = symbolsOf(launch.batch);
+        auto **operands = const_cast<void **>(launch.args.operands);
+        if (launch.slot < kernels) {
+          launch.function = entryOf(launch.slot);
+        } else if (launch.slot < firstCopy) {
+          launch.function = collectiveTask;
+          operands[0] = collective++;
+          operands[1] = this;
+        } else {
+          launch.function = copyTask;
+          operands[kCopyOperands - 1] = &copyBytes[launch.slot - firstCopy];
+        }
       }
-    }
 }
 
 void CpuExecutor::describe(moray_engine_info &info) const {
@@ -111,41 +126,47 @@ void CpuExecutor::describe(moray_engine_info &info) const {
   info.cpu_level = {name, strlen(name)};
 }
 
-Status CpuExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows) {
-  if (evaluated && mostRows == evaluatedMost && std::equal(counts, counts + 4, live))
+Status CpuExecutor::setLive(const StepRequest &request, uint32_t number) {
+  Batch &batch = batches[number];
+  if (batch.evaluated && request.mostRows == batch.mostRows && std::equal(request.live, request.live + 4, batch.live))
     return {};
-  evaluated = false;
-  evaluatedMost = mostRows;
-  std::copy(counts, counts + 4, live);
-  MORAY_TRY(evaluateCopies(counts, mostRows));
+  batch.evaluated = false;
+  batch.mostRows = request.mostRows;
+  std::copy(request.live, request.live + 4, batch.live);
+  MORAY_TRY(evaluateCopies(request.live, request.mostRows, number));
   const size_t kernels = plan.code.variants.size();
   for (size_t k = 0; k < kernels; ++k) {
-    MORAY_TRY(evaluateSize(plan.code.variants[k]->tasks(), plan.symbols, taskCounts[k]));
-    MORAY_TRY(checkScratch(k));
+    MORAY_TRY(evaluateSize(plan.code.variants[k]->tasks(), symbolsOf(number), batch.taskCounts[k]));
+    MORAY_TRY(checkScratch(k, number));
   }
   for (size_t c = 0; c < copyBytes.size(); ++c)
-    taskCounts[plan.firstCopySlot() + c] = alignUp(copyBytes[c], kCopyTaskBytes) / kCopyTaskBytes;
-  evaluated = true;
+    batch.taskCounts[plan.firstCopySlot() + c] = alignUp(copyBytes[c], kCopyTaskBytes) / kCopyTaskBytes;
+  batch.evaluated = true;
   return {};
 }
 
 Status CpuExecutor::step(const StepRequest &request) {
-  MORAY_TRY(setLive(request.live, request.mostRows));
+  const StepRequest *requests[kBatches] = {&request, request.second};
+  for (uint32_t b = 0; b < kBatches && requests[b]; ++b)
+    MORAY_TRY(setLive(*requests[b], b));
   const uint64_t start = nowNs();
-  MORAY_TRY(run(Entry::Step));
+  MORAY_TRY(run(Entry::Step, 0));
   const uint64_t middle = nowNs();
   counted.stepNs += middle - start;
-  if (request.sample)
-    MORAY_TRY(run(Entry::Sample));
-  if (request.score)
-    MORAY_TRY(run(Entry::Score));
+  for (uint32_t b = 0; b < kBatches && requests[b]; ++b) {
+    if (requests[b]->sample)
+      MORAY_TRY(run(Entry::Sample, b));
+    if (requests[b]->score)
+      MORAY_TRY(run(Entry::Score, b));
+  }
   counted.sampleNs += nowNs() - middle;
   return {};
 }
 
-Status CpuExecutor::run(Entry entry) {
-  current = &bound.programs[static_cast<size_t>(entry)];
+Status CpuExecutor::run(Entry entry, uint32_t batch) {
+  current = &bound.programs[batch][static_cast<size_t>(entry)];
   fault = 0;
+  inFlight = 0;
   collectiveStatus = {};
   faulty = nullptr;
   stopped = false;
@@ -165,17 +186,24 @@ Status CpuExecutor::run(Entry entry) {
 
 // What every worker does. All take the same way through the program, as it depends on task counts alone.
 void CpuExecutor::work(uint32_t worker) {
-  const Launch *previous = nullptr;
+  const Launch *previous = nullptr; // the last launch that others have to wait for
   uint64_t previousTasks = 0;
   for (const Launch &launch : current->launches) {
-    const uint64_t tasks = taskCounts[launch.slot];
+    const uint64_t tasks = batches[launch.batch].taskCounts[launch.slot];
     if (tasks == 0)
       continue;
-    if (previous && !finishLaunch(*previous, previousTasks == 1 && tasks == 1, worker))
+    const bool serial = previousTasks == 1 && tasks == 1;
+    if (previous && !finishLaunch(*previous, serial, worker))
       return;
+    if (worker == 0)
+      moveInFlight();
     runTasks(launch, tasks, worker);
-    previous = &launch;
-    previousTasks = tasks;
+    // What a collective starts with is complete, and nobody touches it before the wait.
+    const bool passes = launch.starts && !serial;
+    if (passes && worker == 0)
+      accountLaunch(&launch);
+    previous = passes ? nullptr : &launch;
+    previousTasks = passes ? 0 : tasks;
   }
   if (worker == 0)
     lastLaunch = previous;

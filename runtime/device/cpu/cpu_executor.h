@@ -1,5 +1,6 @@
 // Runs bound programs on the thread pool: a barrier between launches, task counts from the live counts, faults by
-// launch.
+// launch. Collectives run on worker 0, which also moves what is in flight between the launches of the other
+// micro-batch.
 #pragma once
 #include "runtime/base/mapped_memory.h"
 #include "runtime/device/cpu/thread_pool.h"
@@ -35,16 +36,19 @@ private:
   Status allocate();
   Status mapImages();
   void finishLaunches(); // fills what binding leaves to the CPU
-  // Sets the live counts and evaluates tasks and copy sizes where they changed.
-  Status setLive(const int32_t (&counts)[4], uint64_t mostRows);
-  Status run(Entry entry);
+  // Sets the live counts of a micro-batch and evaluates tasks and copy sizes where they changed.
+  Status setLive(const StepRequest &request, uint32_t batch);
+  Status run(Entry entry, uint32_t batch);
   Status faultError(const Launch &launch);
   moray_kernel_fn entryOf(size_t kernel) const;
-  // A collective as a launch of one task: worker 0 runs it, the others wait at the barrier.
+  // A collective as a launch of one task: worker 0 runs it, the others wait at the barrier, or go on where it starts.
   static void collectiveTask(const moray_kernel_args *args, uint64_t task, void *scratch, uint32_t *fault);
   // Runs a collective at the current live counts. 5013 where index arrays exceed their buffers; what the communicator
   // returns.
   Status runCollective(const CollectiveCall &call);
+  Status startDispatch(const CollectiveCall &call);
+  Status startCombine(const CollectiveCall &call);
+  void moveInFlight();
   void work(uint32_t worker);
   void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
   bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
@@ -55,15 +59,21 @@ private:
   Memory memory;
   std::vector<const uint8_t *> imageStarts; // by image; null where the level does not use it
   ThreadPool pool;
-  std::vector<uint64_t> taskCounts; // by slot: kernels, collectives, copies
-  Status collectiveStatus;          // of the run, written by worker 0
-  bool evaluated = false;
-  uint64_t evaluatedMost = 0; // rows of a rank that the counts are for
+  Status collectiveStatus; // of the run, written by worker 0
+  uint32_t inFlight = 0;   // collectives that were started and not waited for
+
+  // A micro-batch.
+  struct Batch {
+    alignas(64) int32_t live[4] = {};
+    uint64_t mostRows = 0; // of a rank
+    bool evaluated = false;
+    std::vector<uint64_t> taskCounts; // by slot: kernels, collectives, copies
+  };
+  Batch batches[kBatches];
 
   std::unique_ptr<comm::Communicator> communicator;
   std::vector<uint64_t> loads; // [layers][experts] rows
 
-  alignas(64) int32_t live[4] = {};
   alignas(64) uint32_t fault = 0; // written by kernels, read behind barriers
   alignas(64) const BoundProgram *current = nullptr;
   const Launch *faulty = nullptr;     // first launch after which the fault word was set

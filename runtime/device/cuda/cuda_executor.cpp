@@ -87,7 +87,7 @@ void CudaExecutor::makeParameters() {
   }
   for (size_t e = 0; e < kEntryCount; ++e) {
     std::vector<void *> &list = parameters[e];
-    for (Launch &launch : bound.programs[e].launches) {
+    for (Launch &launch : bound.programs[0][e].launches) {
       if (launch.slot >= plan.code.variants.size())
         continue;
       const uint32_t operands = plan.code.target->kernels()->Get(launch.slot)->operand_count();
@@ -231,7 +231,7 @@ Status CudaExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows) {
 }
 
 Address CudaExecutor::inputAddress(InputId id) const {
-  return toAddress(memory.map().input(static_cast<uint32_t>(id)));
+  return toAddress(memory.map().input(static_cast<uint32_t>(id), 0));
 }
 
 Status CudaExecutor::copyUp(Address to, uint64_t offset, uint64_t bytes) {

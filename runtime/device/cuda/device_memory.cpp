@@ -10,7 +10,7 @@ namespace {
 class GuardedMap : public MemoryMap {
 public:
   uint8_t *buffer(Entry, uint32_t program, uint32_t index) const override { return toPointer(buffers[program][index]); }
-  uint8_t *input(uint32_t id) const override { return toPointer(inputs[id]); }
+  uint8_t *input(uint32_t id, uint32_t) const override { return toPointer(inputs[id]); }
   uint8_t *cache(uint64_t layer) const override { return toPointer(caches[layer]); }
   uint8_t *weight(uint32_t index, uint32_t number) const override { return toPointer(weights[index][number]); }
 

@@ -48,7 +48,7 @@ Status CudaExecutor::capture(Bucket &bucket) {
 Status CudaExecutor::launchProgram(Entry entry) {
   const size_t kernels = plan.code.variants.size();
   void **next = parameters[static_cast<size_t>(entry)].data();
-  for (const Launch &launch : bound.programs[static_cast<size_t>(entry)].launches) {
+  for (const Launch &launch : bound.programs[0][static_cast<size_t>(entry)].launches) {
     void **values = next;
     if (launch.slot < kernels)
       next += plan.code.target->kernels()->Get(launch.slot)->operand_count() + MORAY_GPU_TRAILING;

@@ -251,6 +251,12 @@ MORAY_API void moray_group_query_info(const moray_group *group, moray_group_info
 typedef struct moray_engine moray_engine;
 typedef struct moray_sequence moray_sequence;
 
+enum {
+  MORAY_OVERLAP_OFF = 0,
+  MORAY_OVERLAP_ON = 1,  /* error 5008 without a distributed step, 5012 where the artifact has no step for it */
+  MORAY_OVERLAP_AUTO = 2 /* with more than one rank on CPUs, where the artifact has a step for it */
+};
+
 typedef struct moray_engine_options {
   size_t struct_size;
   uint32_t threads;       /* 0 (default): one per CPU this process may use */
@@ -273,6 +279,9 @@ typedef struct moray_engine_options {
   int cuda_sync;     /* nonzero: wait after each launch, so that a device fault names its kernel; no graphs */
   const moray_group *group; /* NULL (default): one process; else it outlives the engine, which is its only one. CPU only
                                for more than one rank */
+  int overlap; /* MORAY_OVERLAP_*: split every distributed step into two micro-batches of whole sequences, so that rows
+                  of one travel while the other computes. max_rows and max_outs are those of a micro-batch then, and a
+                  step takes up to twice as many. Changes no result. CPU only. */
 } moray_engine_options;
 
 /* Bytes. CPU: of the host; `total` leaves out weights that are mapped from the file. GPU: of the device, but commands.

@@ -251,6 +251,54 @@ void callExperts(ProgramT &step, uint32_t experts) {
   step.buffers[1]->last = 4;
 }
 
+// The same program for two micro-batches: buffers and the first parameter twice, collectives in two halves. Each
+// micro-batch runs until it has to wait, then the other one goes on.
+std::unique_ptr<ProgramT> twice(ToyArtifact &toy, const ProgramT &one, const char *name) {
+  auto both = std::make_unique<ProgramT>(one);
+  const auto buffers = static_cast<uint32_t>(one.buffers.size());
+  both->name = toy.name(name);
+  both->param_count += one.kind == ProgramKind::Layer;
+  both->commands.clear();
+  for (const auto &buffer : one.buffers)
+    both->buffers.push_back(std::make_unique<BufferT>(*buffer));
+  size_t next[2] = {};
+  bool started[2] = {};
+  for (uint32_t turn = 0; next[0] < one.commands.size() || next[1] < one.commands.size(); turn = 1 - turn)
+    while (next[turn] < one.commands.size()) {
+      auto command = std::make_unique<CommandT>(*one.commands[next[turn]]);
+      const bool call = command->kind == CommandKind::Call, collective = command->kind == CommandKind::Collective;
+      if (call && next[1 - turn] != next[turn])
+        break; // it is for both
+      command->batch = static_cast<uint8_t>(call ? 0 : turn);
+      for (Arg &arg : command->args)
+        if (arg.kind() == ArgKind::Buffer)
+          arg = buffer(arg.index() + command->batch * buffers);
+        else if (arg.kind() == ArgKind::Param && arg.index() + command->batch > 0)
+          arg = param(arg.index() + 1);
+      if (call) {
+        command->args.insert(command->args.begin() + 1, buffer(command->args[0].index() + buffers));
+        ++next[1 - turn];
+      }
+      const bool starts = collective && !started[turn];
+      if (collective)
+        command->phase = starts ? CollectivePhase::Start : CollectivePhase::Wait;
+      if (collective && !starts) {
+        command->args.clear();
+        command->row_bytes = 0;
+      }
+      both->commands.push_back(std::move(command));
+      started[turn] = starts;
+      if (starts)
+        break; // the wait comes next
+      ++next[turn];
+    }
+  for (auto &buffer : both->buffers) {
+    buffer->first = 0;
+    buffer->last = static_cast<uint32_t>(both->commands.size()) - 1;
+  }
+  return both;
+}
+
 std::vector<ExprOp> perThread(SymbolId id, uint64_t threads) {
   return {symbol(id), constant(threads), operation(ExprOpKind::CeilDiv)};
 }
@@ -331,6 +379,20 @@ void ToyArtifact::addExperts() {
   programs.push_back(makeExpertLayer(*this, false));
   programs.push_back(makeExpertLayer(*this, true));
   programs.push_back(std::move(dist));
+}
+
+void ToyArtifact::addOverlap() {
+  auto &programs = target().programs;
+  const auto first = static_cast<uint32_t>(programs.size());
+  auto step = twice(*this, program(ProgramKind::StepDist), "step.overlap");
+  step->kind = ProgramKind::StepOverlap;
+  programs.push_back(twice(*this, *programs[1], "layer.overlap"));
+  programs.push_back(twice(*this, *programs[5], "experts.overlap"));
+  uint32_t layer = first;
+  for (auto &command : step->commands)
+    if (command->kind == CommandKind::Call)
+      command->target = layer++;
+  programs.push_back(std::move(step));
 }
 
 void ToyArtifact::setImage(size_t index, const std::string &bytes) {

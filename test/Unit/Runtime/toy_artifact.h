@@ -28,6 +28,8 @@ struct ToyArtifact {
   void addCudaTarget(uint32_t sm = 80);
   // Experts in all layers but the first, and a distributed step beside the step.
   void addExperts();
+  // A step of two micro-batches beside the distributed step, which addExperts made.
+  void addOverlap();
   // An image that pretends to be the cubin of all kernels for `sm`, and a variant of every kernel of target `index` on
   // it.
   void addCubin(size_t index, uint32_t sm);
