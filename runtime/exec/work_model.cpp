@@ -45,14 +45,14 @@ uint64_t inputBytes(const ExecPlan &plan, const Live &live, InputId id) {
 } // namespace
 
 Work modelWork(const Artifact &artifact, const ExecPlan &plan, const std::vector<Operand> &operands, uint32_t kernel,
-               uint64_t cachedTokens) {
+               uint64_t cachedTokens, uint64_t expertsHeld) {
   const Live live(plan);
   const KernelClass klass = plan.code.target->kernels()->Get(kernel)->klass();
   const schema::ModelConfig &model = artifact.model();
   Work work = {0, 0};
   uint64_t elements = 0; // of the largest matrix: outputs * K
   uint64_t rows = live.rows;
-  const uint64_t reached = std::min<uint64_t>(live.rows * model.experts_per_token(), model.experts());
+  const uint64_t reached = std::min<uint64_t>({live.rows * model.experts_per_token(), model.experts(), expertsHeld});
   for (const Operand &operand : operands) {
     if (operand.kind == ArgKind::Buffer) {
       const schema::Buffer &buffer = *plan.code.target->programs()->Get(operand.program)->buffers()->Get(operand.index);

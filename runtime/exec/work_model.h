@@ -9,8 +9,9 @@ struct Work {
 };
 
 // For the live counts in plan.symbols. Buffers count as if the step had exactly its live rows; of the weights of
-// experts, those that the rows can reach; of the cache, `cachedTokens` for attention and the live rows for others.
+// experts, those that the rows can reach, at most `expertsHeld` of a layer; of the cache, `cachedTokens` for attention
+// and the live rows for others.
 Work modelWork(const Artifact &artifact, const ExecPlan &plan, const std::vector<Operand> &operands, uint32_t kernel,
-               uint64_t cachedTokens);
+               uint64_t cachedTokens, uint64_t expertsHeld = UINT64_MAX);
 
 } // namespace moray::rt

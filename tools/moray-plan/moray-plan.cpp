@@ -1,5 +1,6 @@
 // moray-plan: chooses where the experts of a model live, so that all ranks have equally much to do.
 #include "common/cli.h"
+#include "moray-plan/estimate.h"
 #include "moray-plan/plan.h"
 #include "moray/runtime.h"
 
@@ -32,6 +33,7 @@ static void addPlanFlags(CLI::App &app, PlanOptions &options) {
 
 int main(int argc, char **argv) {
   PlanOptions options;
+  EstimateOptions estimated;
   CLI::App app("Chooses where the experts of a model live, so that all ranks have equally much to do: how often each "
                "expert is chosen is recorded, experts that are chosen often get replicas, and heavy and light ones "
                "share a rank. A placement changes speed, never a token.\n\n"
@@ -40,9 +42,10 @@ int main(int argc, char **argv) {
                "  mpirun -n 4 moray-run MODEL.moray -p TEXT --placement=placement.json\n",
                "moray-plan");
   addPlanFlags(app, options);
+  addEstimateFlags(app, estimated);
   app.set_version_flag("--version", std::string("moray-plan ") + moray_runtime_version());
   int exitCode = kExitOk;
   if (!parseArguments(app, argc, argv, exitCode))
     return exitCode;
-  return plan(options);
+  return estimated.config.empty() ? plan(options) : estimate(options, estimated);
 }

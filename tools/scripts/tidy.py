@@ -33,6 +33,8 @@ MAY_INCLUDE = [
     ("tools/moray-opt/", {"tools", "frontend", "codegen", "passes", "dialects", "moray"}, True),
     ("tools/moray-compile/", {"tools", "frontend", "codegen", "passes", "dialects", "moray", "runtime/include"}, True),
     ("tools/moray-inspect/", {"common", "moray", "runtime/schema"}, False),
+    # It walks the commands of artifacts with the runtime's own reader and work model.
+    ("tools/moray-plan/", {"common", "moray", "runtime/artifact", "runtime/exec"}, False),
     ("tools/moray-make-model/", {"common", "tools", "frontend", "dialects"}, True),
     ("tools/common/", {"common", "moray"}, False),
     ("tools/cmake/", {"tools"}, True),
