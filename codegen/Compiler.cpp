@@ -25,6 +25,14 @@ llvm::Expected<CompiledTarget> moray::codegen::compileTarget(ModuleOp module, co
       target.specs.push_back(spec);
       target.names.push_back(name);
     }
+  bool distributed = llvm::any_of(module.getOps<cmd::ProgramOp>(), [](cmd::ProgramOp program) {
+    return program.getKind() == cmd::ProgramKind::StepDist;
+  });
+  if (gpu && distributed)
+    for (auto &[name, spec] : exchangeKernels()) {
+      target.specs.push_back(spec);
+      target.names.push_back(name);
+    }
   llvm::Expected<CompiledKernels> code =
       gpu ? compileGpuKernels(target.specs, *gpu, options) : compileKernels(target.specs, options);
   if (!code)

@@ -12,8 +12,8 @@ namespace moray::codegen {
 inline constexpr llvm::StringLiteral kCpuTarget = "cpu";
 
 /// Phase codegen for one target: every cmd.kernel of `module` (after phase schedule) and the probe kernels, for `gpu`
-/// or, where it is null, for every CPU level of `options`. The module must outlive the result. Errors are "E31xx: ..."
-/// texts.
+/// or, where it is null, for every CPU level of `options`; for a GPU also the exchange kernels, where the module has a
+/// distributed step. The module must outlive the result. Errors are "E31xx: ..." texts.
 llvm::Expected<CompiledTarget> compileTarget(mlir::ModuleOp module, const GpuTarget *gpu,
                                              const CompileOptions &options);
 

@@ -40,6 +40,8 @@ extern const Emitter rowEmitter, routerEmitter, permuteEmitter, attentionEmitter
 
 /// The probe kernels that every artifact carries, by name.
 std::vector<std::pair<std::string, KernelSpec>> probeKernels();
+/// The kernels by which a GPU moves rows to and from other ranks, by name.
+std::vector<std::pair<std::string, KernelSpec>> exchangeKernels();
 
 /// One launch of a GPU kernel (schema Stage): the entry point is the kernel's symbol and, where there are several
 /// stages,

@@ -17,8 +17,8 @@ const char *moray::codegen::dtypeName(DType type) {
   return names[unsigned(type)];
 }
 const char *moray::codegen::kernelClassName(KernelClass klass) {
-  static const char *const names[] = {"gemm",   "grouped_gemm", "attention", "row",
-                                      "router", "permute",      "sampling",  "probe"};
+  static const char *const names[] = {"gemm",    "grouped_gemm", "attention", "row",     "router",
+                                      "permute", "sampling",     "probe",     "exchange"};
   return names[unsigned(klass)];
 }
 
@@ -63,3 +63,8 @@ std::string GemmBody::key() const {
 }
 
 std::string ProbeBody::key() const { return kind == ReadBandwidth ? "read_bandwidth" : "fma_peak"; }
+
+std::string ExchangeBody::key() const {
+  static const char *const names[] = {"plan", "pack", "check", "merge", "return", "finish"};
+  return names[unsigned(kind)];
+}

@@ -12,7 +12,7 @@
 namespace moray::codegen {
 
 /// Same order and values as schema KernelClass.
-enum class KernelClass : uint8_t { Gemm, GroupedGemm, Attention, Row, Router, Permute, Sampling, Probe };
+enum class KernelClass : uint8_t { Gemm, GroupedGemm, Attention, Row, Router, Permute, Sampling, Probe, Exchange };
 /// Same order and values as schema DType.
 enum class DType : uint8_t { F32, BF16, F8E4M3, I32, U32, I64, U64, U8 };
 
@@ -95,6 +95,13 @@ struct GemmBody : KernelBody {
 struct ProbeBody : KernelBody {
   enum Kind : uint8_t { ReadBandwidth, FmaPeak } kind;
   explicit ProbeBody(Kind kind) : kind(kind) {}
+  std::string key() const override;
+};
+
+/// Moves rows between the ranks of a group, for every model alike; runtime/schema/exchange_abi.h is the contract.
+struct ExchangeBody : KernelBody {
+  enum Kind : uint8_t { Plan, Pack, Check, Merge, Return, Finish } kind;
+  explicit ExchangeBody(Kind kind) : kind(kind) {}
   std::string key() const override;
 };
 

@@ -12,9 +12,9 @@
 using namespace moray::codegen;
 
 llvm::ArrayRef<const GpuEmitter *> moray::codegen::gpuEmitters() {
-  static const GpuEmitter *const emitters[] = {&gpuAttentionEmitter, &gpuGemmEmitter, &gpuGroupedGemmEmitter,
-                                               &gpuPermuteEmitter,   &gpuRowEmitter,  &gpuRouterEmitter,
-                                               &gpuSamplingEmitter,  &gpuProbeEmitter};
+  static const GpuEmitter *const emitters[] = {&gpuAttentionEmitter, &gpuGemmEmitter,  &gpuGroupedGemmEmitter,
+                                               &gpuPermuteEmitter,   &gpuRowEmitter,   &gpuRouterEmitter,
+                                               &gpuSamplingEmitter,  &gpuProbeEmitter, &gpuExchangeEmitter};
   return emitters;
 }
 

@@ -8,7 +8,8 @@
 
 namespace moray::codegen {
 
-extern const GpuEmitter gpuAttentionEmitter, gpuGemmEmitter, gpuGroupedGemmEmitter, gpuPermuteEmitter;
+extern const GpuEmitter gpuAttentionEmitter, gpuExchangeEmitter, gpuGemmEmitter, gpuGroupedGemmEmitter;
+extern const GpuEmitter gpuPermuteEmitter;
 extern const GpuEmitter gpuProbeEmitter, gpuRouterEmitter, gpuRowEmitter, gpuSamplingEmitter;
 
 /// All GPU emitters.

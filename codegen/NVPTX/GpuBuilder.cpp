@@ -51,6 +51,10 @@ GpuBuilder::Value GpuBuilder::warp() {
   return inPrologue("warp", [&] { return shrl(all, 5); });
 }
 
+GpuBuilder::Value GpuBuilder::blocks() {
+  return inPrologue("blocks", [&] { return intrinsic("llvm.nvvm.read.ptx.sreg.nctaid.x", i32, {}); });
+}
+
 //===----------------------------------------------------------------------===//
 // Shared memory and synchronisation
 //===----------------------------------------------------------------------===//
@@ -129,8 +133,21 @@ GpuBuilder::Value GpuBuilder::sumLanes(Value value) {
 }
 std::pair<Value, Value> GpuBuilder::rankAmongLanes(Value condition) {
   Value votes = ballot(condition), lower = intrinsic("llvm.nvvm.read.ptx.sreg.lanemask.lt", i32, {});
-  auto count = [&](Value mask) { return LLVM::CtPopOp::create(b, loc, i32, mask).getResult(); };
-  return {count(andi(votes, lower)), count(votes)};
+  return {popCount(andi(votes, lower)), popCount(votes)};
+}
+GpuBuilder::Value GpuBuilder::popCount(Value value) { return LLVM::CtPopOp::create(b, loc, i32, value); }
+std::pair<Value, Value> GpuBuilder::addWarps(Value before, Value inWarp, Value memory) {
+  auto slot = [&](Value index) { return at(memory, zext(shl(index, 2), i64)); };
+  ifThen(eq(lane(), 0), [&] { store(inWarp, slot(warp())); });
+  barrier();
+  Value total = c32(0);
+  for (unsigned w = 0; w < threads / kWarp; ++w) {
+    Value count = load(i32, slot(c32(w)));
+    before = add(before, select(ult(c32(w), warp()), count, c32(0)));
+    total = add(total, count);
+  }
+  barrier(); // before the memory is written again
+  return {before, total};
 }
 
 GpuBuilder::Value GpuBuilder::trailingZeros(Value value) {
@@ -148,6 +165,13 @@ GpuBuilder::Value GpuBuilder::loadInvariant(Type type, Value address, unsigned a
 }
 GpuBuilder::Value GpuBuilder::atomicAdd(Value address, Value value) {
   return LLVM::AtomicRMWOp::create(b, loc, LLVM::AtomicBinOp::add, address, value, LLVM::AtomicOrdering::monotonic);
+}
+void GpuBuilder::atomicOr(Value address, Value value) {
+  LLVM::AtomicRMWOp::create(b, loc, LLVM::AtomicBinOp::_or, address, value, LLVM::AtomicOrdering::monotonic);
+}
+void GpuBuilder::storeFault(Value code) {
+  LLVM::StoreOp::create(b, loc, code, faultWord(), /*alignment=*/4, /*isVolatile=*/false, /*isNonTemporal=*/false,
+                        /*isInvariantGroup=*/false, LLVM::AtomicOrdering::monotonic);
 }
 void GpuBuilder::copyAsync(Value sharedAddress, Value globalAddress, Value bytes) {
   if (bytes)

@@ -37,6 +37,7 @@ public:
   Value thread(); // in the block
   Value lane();   // in the warp
   Value warp();   // in the block
+  Value blocks(); // of the launch
 
   // ---- shared memory ----
   /// Static memory of the block, uninitialised.
@@ -65,6 +66,10 @@ public:
   Value sumLanes(Value value);
   /// How many lower lanes have `condition`, and how many of all (i32).
   std::pair<Value, Value> rankAmongLanes(Value condition);
+  Value popCount(Value value); // i32
+  /// From a warp to the block: `before` (i32) plus the `inWarp` (i32, the same in every lane) of all lower warps, and
+  /// the sum of all `inWarp`. All threads take part; `memory` is shared memory of 4 bytes per warp.
+  std::pair<Value, Value> addWarps(Value before, Value inWarp, Value memory);
   /// Number of zeros below the lowest one of an i32; 32 for 0.
   Value trailingZeros(Value value);
 
@@ -73,6 +78,9 @@ public:
   Value loadInvariant(mlir::Type type, Value address, unsigned alignment = 0);
   /// Adds to an i32 in global or shared memory; returns the old value. Relaxed, for the whole device.
   Value atomicAdd(Value address, Value value);
+  void atomicOr(Value address, Value value);
+  /// Stores `code` (i32) into the fault word.
+  void storeFault(Value code);
   /// Starts copying 16 bytes from global to shared memory (both 16-byte aligned); the bytes from `bytes` (i32, 0..16)
   /// on become zero, and with 0 nothing is read.
   void copyAsync(Value sharedAddress, Value globalAddress, Value bytes = {});

@@ -26,7 +26,6 @@ private:
   Value expert, pairs, warpCounts;
 
   Value word(int arg, Value index) { return g.at(g.operand(arg), g.shl(index, 2)); }
-  Value warpCount(Value index) { return g.at(warpCounts, g.zext(g.shl(index, 2), g.i64)); }
   void forPairs(ValueRange init, Values &results, llvm::function_ref<Values(Value pair, Value id, ValueRange)> body);
   std::pair<Value, Value> rankInBlock(Value condition);
   void place(Value pair, Value slot);
@@ -49,16 +48,7 @@ void PermuteEmitter::forPairs(ValueRange init, Values &results,
 std::pair<Value, Value> PermuteEmitter::rankInBlock(Value condition) {
   Value rank, inWarp;
   std::tie(rank, inWarp) = g.rankAmongLanes(condition);
-  g.ifThen(g.eq(g.lane(), 0), [&] { g.store(inWarp, warpCount(g.warp())); });
-  g.barrier();
-  Value before = rank, total = g.c32(0);
-  for (unsigned w = 0; w < kWarps; ++w) {
-    Value count = g.load(g.i32, warpCount(g.c32(w)));
-    before = g.add(before, g.select(g.ult(g.c32(w), g.warp()), count, g.c32(0)));
-    total = g.add(total, count);
-  }
-  g.barrier(); // before the counts are written again
-  return {before, total};
+  return g.addWarps(rank, inWarp, warpCounts);
 }
 
 void PermuteEmitter::place(Value pair, Value slot) {
@@ -85,13 +75,7 @@ void PermuteEmitter::emit() {
   Values lower, placed;
   forPairs(ValueRange{g.c32(0)}, lower,
            [&](Value, Value id, ValueRange sum) { return Values{g.add(sum[0], g.zext(g.ult(id, expert), g.i32))}; });
-  Value inWarp = g.sumLanes(lower[0]);
-  g.ifThen(g.eq(g.lane(), 0), [&] { g.store(inWarp, warpCount(g.warp())); });
-  g.barrier();
-  Value firstSlot = g.c32(0);
-  for (unsigned w = 0; w < kWarps; ++w)
-    firstSlot = g.add(firstSlot, g.load(g.i32, warpCount(g.c32(w))));
-  g.barrier();
+  Value firstSlot = g.addWarps(g.c32(0), g.sumLanes(lower[0]), warpCounts).second;
 
   forPairs(ValueRange{firstSlot}, placed, [&](Value pair, Value id, ValueRange next) {
     Value mine = g.eq(id, expert);

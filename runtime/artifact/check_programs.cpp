@@ -86,7 +86,7 @@ Status Checker::checkCommand(const Program &program, size_t index, uint32_t posi
       return fail(kE4015, "program %zu, command %u launches kernel %u of %zu; compile the model again", index, position,
                   command.target(), sizeOf(target->kernels()));
     const Kernel &kernel = *target->kernels()->Get(command.target());
-    if (kernel.klass() == KernelClass::Probe || args != kernel.operand_count())
+    if (kernel.klass() >= KernelClass::Probe || args != kernel.operand_count())
       return fail(kE4015,
                   "program %zu, command %u gives %zu arguments to kernel %u, which is of class %s and takes %u; "
                   "compile the model again",

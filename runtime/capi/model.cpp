@@ -211,7 +211,7 @@ moray_status *moray_model_query_kernel(const moray_model *model, size_t targetIn
   if (Status status = findKernel(model, targetIndex, index, kernel); !status.ok())
     return status.release();
   static const char *const classes[] = {"gemm",   "grouped-gemm", "attention", "row",
-                                        "router", "permute",      "sampling",  "probe"};
+                                        "router", "permute",      "sampling",  "probe", "exchange"};
   const schema::Target &target = model->artifact.target(static_cast<uint32_t>(targetIndex));
   info->name = model->artifact.text(kernel->name());
   info->klass = literal(classes[static_cast<size_t>(kernel->klass())]);

@@ -93,7 +93,7 @@ cuda::Address GpuRunner::upload(const void *data, size_t bytes) {
 }
 
 uint32_t GpuRunner::run(size_t index, const std::vector<Memory> &operands, const SymbolValues &symbols,
-                        const std::array<int32_t, 4> &live, uint64_t layer) {
+                        const std::array<int32_t, 4> &live, uint64_t layer, unsigned grid) {
   std::vector<uint64_t> values;
   for (const Memory &operand : operands)
     values.push_back(upload(operand.data, operand.bytes));
@@ -114,8 +114,8 @@ uint32_t GpuRunner::run(size_t index, const std::vector<Memory> &operands, const
     parameters.push_back(&value);
   const std::vector<CompiledStage> &stages = variant(index).stages;
   for (size_t i = 0; i < stages.size(); ++i)
-    if (unsigned grid = unsigned(evaluate(stages[i].grid, symbols)))
-      check(driver.launchKernel(functions[index][i], grid, 1, 1, stages[i].threads, 1, 1, stages[i].dynamicShared,
+    if (unsigned blocks = grid ? grid : unsigned(evaluate(stages[i].grid, symbols)))
+      check(driver.launchKernel(functions[index][i], blocks, 1, 1, stages[i].threads, 1, 1, stages[i].dynamicShared,
                                 stream, parameters.data(), nullptr),
             "cuLaunchKernel");
   for (size_t i = 0; i < operands.size(); ++i)

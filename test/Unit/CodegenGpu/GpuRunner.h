@@ -32,8 +32,9 @@ public:
     return run(index, operands, symbols,
                {int32_t(symbols[5]), int32_t(symbols[6]), int32_t(symbols[7]), int32_t(symbols[8])}, layer);
   }
+  /// `grid`: blocks, of a kernel that leaves them to its caller.
   uint32_t run(size_t index, const std::vector<Memory> &operands, const SymbolValues &symbols,
-               const std::array<int32_t, 4> &live, uint64_t layer);
+               const std::array<int32_t, 4> &live, uint64_t layer, unsigned grid = 0);
 
   const codegen::CompiledVariant &variant(size_t index) const { return kernels.variants.at(index).front(); }
   std::string ptx(size_t index) const { return kernels.images[variant(index).image].bytes.data(); }

@@ -289,7 +289,7 @@ TEST(Checker, KernelsAndImages) {
     return [change](ToyArtifact &t) { change(*t.target().kernels[1]->variants[1]); };
   };
   expectAll({
-      {"E4017", "class 8", [](ToyArtifact &t) { t.target().kernels[0]->klass = KernelClass(8); }},
+      {"E4017", "class 9", [](ToyArtifact &t) { t.target().kernels[0]->klass = KernelClass(9); }},
       {"E4017", "100000 operands", [](ToyArtifact &t) { t.target().kernels[6]->operand_count = 100000; }},
       {"E4017", "0 variants", [](ToyArtifact &t) { t.target().kernels[0]->variants.clear(); }},
       {"E4017", "image 2 of 2", variant([](VariantT &v) { v.image = 2; })},

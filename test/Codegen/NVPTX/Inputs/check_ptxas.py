@@ -1,6 +1,6 @@
 """Assembles every PTX file of a folder: check_ptxas.py PTXAS DIR.
 
-No kernel may spill or use a stack, and row kernels, router, permute and sampling hold no approximate or flushing instruction: their bits
+No kernel may spill or use a stack, and row kernels, router, permute, sampling and exchange hold no approximate or flushing instruction: their bits
 are the CPU's. Prints the registers of each kernel class.
 """
 
@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-EXACT = ("row_", "router_", "permute_", "sampling_")
+EXACT = ("row_", "router_", "permute_", "sampling_", "exchange_")
 APPROXIMATE = re.compile(r"\.(approx|ftz)\b")
 
 ptxas, folder = sys.argv[1:3]
