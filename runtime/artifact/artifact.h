@@ -38,6 +38,11 @@ public:
   // otherwise.
   uint64_t weightBytes() const { return weightSpan; }
 
+  // Whether the leading dimension of a weight counts experts: [experts, rows, columns] in each layer that has them.
+  bool ofExperts(const schema::Weight &weight) const {
+    return weight.per_layer() && weight.dims() && weight.dims()->size() == 3 &&
+           weight.dims()->Get(0) == root->model()->experts();
+  }
   moray_string text(const schema::Name *name) const;
 
 private:

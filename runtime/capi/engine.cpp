@@ -132,6 +132,26 @@ moray_status *moray_group_end(moray_engine *engine) {
   return engine->engine->endGroup().release();
 }
 
+static Status placeExperts(moray_engine *engine, const moray_placement *placement) {
+  MORAY_TRY(needPointer(engine, "engine"));
+  MORAY_TRY(needPointer(placement, "placement"));
+  return engine->engine->place(*placement);
+}
+
+moray_status *moray_engine_place(moray_engine *engine, const moray_placement *placement) {
+  return placeExperts(engine, placement).release();
+}
+
+static Status expertLoads(moray_engine *engine, uint64_t *loads) {
+  MORAY_TRY(needPointer(engine, "engine"));
+  MORAY_TRY(needPointer(loads, "loads"));
+  return engine->engine->expertLoads(loads);
+}
+
+moray_status *moray_engine_expert_loads(moray_engine *engine, uint64_t *loads) {
+  return expertLoads(engine, loads).release();
+}
+
 // ---- sequences ----
 
 void moray_sequence_options_init(moray_sequence_options *options) {

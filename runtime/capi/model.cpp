@@ -71,11 +71,10 @@ static moray_string dtypeName(schema::DType type) {
   return literal(names[static_cast<size_t>(type)]);
 }
 
-// Experts are the leading dimension of weights with three: [experts, rows, columns].
 static void describeExperts(const Artifact &artifact, moray_model_config &config) {
   config.first_expert_layer = config.layers;
   for (const schema::Weight *weight : *artifact.metadata().weights()) {
-    if (sizeOf(weight->dims()) != 3 || weight->dims()->Get(0) != config.experts || !weight->per_layer())
+    if (!artifact.ofExperts(*weight))
       continue;
     config.expert_bytes += weight->bytes() / config.experts;
     for (uint32_t layer = 0; layer < config.first_expert_layer && layer < sizeOf(weight->offsets()); ++layer)

@@ -41,6 +41,7 @@
 #pragma once
 #include "runtime/base/span.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/placement.h"
 #include <cstdint>
 
 namespace moray::schema {
@@ -143,6 +144,8 @@ public:
     MORAY_TRY(startCombine(0, args));
     return wait(0);
   }
+  // Where experts live from now on: between two steps, on all ranks before the same step.
+  virtual void setPlacement(const ModelPlacement &placement) = 0;
   // The orderly end: all ranks call it. Without it the destructor abandons what is in flight and waits for nobody.
   virtual Status close() = 0;
 

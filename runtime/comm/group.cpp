@@ -18,6 +18,14 @@ static Status findCombine(const char *name, CombineMode &mode) {
   return fail(kE5002, "combine '%s' was asked for, expected exact, rank_sum or node_sum", name);
 }
 
+Status readPlacement(const moray_placement &given, const moray_group &group, ModelPlacement &placement) {
+  if (given.ranks != group.found.ranks || given.nodes != group.nodes)
+    return fail(kE5112, "the placement is for %u ranks on %u nodes, but %s started %u on %u; make one for these",
+                given.ranks, given.nodes, group.found.launcher, group.found.ranks, group.nodes);
+  const uint64_t slots = uint64_t{given.layers} * given.ranks * given.slots_per_rank;
+  return ModelPlacement::make(given.experts, given.ranks, given.nodes, given.layers, {given.slots, slots}, placement);
+}
+
 Status findGroup(const moray_group_options &options, moray_group &group) {
   const char *comm = options.comm ? options.comm : "auto";
   const bool automatic = strcmp(comm, "auto") == 0, self = strcmp(comm, "self") == 0;
@@ -31,6 +39,8 @@ Status findGroup(const moray_group_options &options, moray_group &group) {
     return fail(kE5101, "%u ranks cannot be divided evenly over %u nodes; start a multiple of the nodes",
                 group.found.ranks, options.nodes);
   group.nodes = options.nodes;
+  if (options.placement)
+    MORAY_TRY(readPlacement(*options.placement, group, group.placement));
   if (options.rendezvous && *options.rendezvous) {
     if (strlen(options.rendezvous) >= sizeof(group.found.rendezvous))
       return fail(kE5101, "the rendezvous has %zu characters, expected fewer than %zu", strlen(options.rendezvous),
@@ -60,7 +70,7 @@ Status joinGroup(const moray_group &group, const Identity &identity, uint32_t ma
   return ControlChannel::open(options, identity, channel);
 }
 
-Status makeCommunicator(const moray_group &group, const Placement &placement, Watch *watch,
+Status makeCommunicator(const moray_group &group, const ModelPlacement &placement, Watch *watch,
                         std::unique_ptr<Communicator> &communicator) {
   if (!group.mpi)
     return makeSelfCommunicator(placement, communicator);

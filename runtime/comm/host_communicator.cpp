@@ -59,7 +59,7 @@ private:
 
 class HostCommunicator final : public Communicator {
 public:
-  HostCommunicator(const CommunicatorOptions &options, const Placement &placement, Watch *watch,
+  HostCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                    std::unique_ptr<Transport> transport)
       : options(options), placement(placement), watch(watch), transport(std::move(transport)) {}
   ~HostCommunicator() override {
@@ -71,6 +71,7 @@ public:
   uint32_t ranks() const override { return options.ranks; }
   void beginStep(uint64_t step) override { place.step = step; }
   const Counters &counters() const override { return counted; }
+  void setPlacement(const ModelPlacement &next) override { placement = next; }
 
   Status startDispatch(uint32_t batch, const DispatchArgs &args) override {
     dispatches[batch] = args;
@@ -121,7 +122,9 @@ private:
   Status stalled(const Waiting &waiting) const;
 
   const CommunicatorOptions options;
-  const Placement placement;
+  const Placement &here() const { return placement.layer(place.layer); }
+
+  ModelPlacement placement;
   Watch *const watch;
   const std::unique_ptr<Transport> transport;
   State state = State::Ready;
@@ -251,7 +254,7 @@ Status HostCommunicator::stalled(const Waiting &waiting) const {
 }
 
 Status HostCommunicator::readHeader(const DispatchArgs &args, uint32_t source, const uint8_t *bytes) {
-  const size_t residents = placement.expertsOn(options.rank).size();
+  const size_t residents = here().expertsOn(options.rank).size();
   Header header;
   memcpy(&header, bytes, sizeof(header));
   if (header.magic != kMagic || header.experts != residents)
@@ -271,7 +274,7 @@ Status HostCommunicator::readHeader(const DispatchArgs &args, uint32_t source, c
 
 Status HostCommunicator::exchangeHeaders(const DispatchArgs &args) {
   const uint32_t ranks = options.ranks;
-  const size_t residents = placement.expertsOn(options.rank).size();
+  const size_t residents = here().expertsOn(options.rank).size();
   const uint64_t inBytes = sizeof(Header) + residents * sizeof(uint32_t);
   uint8_t *out = nullptr, *in = nullptr;
   MORAY_TRY(outgoing.need(ranks * sizeof(Header) + sendPlan.counts.size() * sizeof(uint32_t), out));
@@ -300,9 +303,9 @@ Status HostCommunicator::exchangeHeaders(const DispatchArgs &args) {
 
 Status HostCommunicator::dispatchRows(const DispatchArgs &args) {
   const uint32_t ranks = options.ranks, self = options.rank;
-  MORAY_TRY(planSend(placement, self, args.rows, args.tokens, args.offsets, sendPlan));
+  MORAY_TRY(planSend(here(), self, args.rows, args.tokens, args.offsets, sendPlan));
   MORAY_TRY(exchangeHeaders(args));
-  MORAY_TRY(planReceive(placement, self, {rowsFrom.data(), ranks}, {args.xrRows, args.tokensRCount}, receivePlan));
+  MORAY_TRY(planReceive(here(), self, {rowsFrom.data(), ranks}, {args.xrRows, args.tokensRCount}, receivePlan));
   uint8_t *out = nullptr;
   MORAY_TRY(outgoing.need(sendPlan.rows.size() * args.rowBytes, out));
   slotRows.resize(receivePlan.slotBegin[ranks]);
@@ -328,7 +331,7 @@ Status HostCommunicator::dispatchRows(const DispatchArgs &args) {
     counted.rowsReceived += rowsFrom[peer];
   }
   MORAY_TRY(exchange());
-  return mergeSlots(placement, self, slotRows.data(), receivePlan, args.tokensR, args.offsetsR);
+  return mergeSlots(here(), self, slotRows.data(), receivePlan, args.tokensR, args.offsetsR);
 }
 
 Status HostCommunicator::combineRows(const CombineArgs &args) {
@@ -342,7 +345,7 @@ Status HostCommunicator::combineRows(const CombineArgs &args) {
   uint8_t *out = nullptr, *in = nullptr;
   MORAY_TRY(outgoing.need(received * args.rowBytes, out));
   MORAY_TRY(incoming.need(sent * args.rowBytes, in));
-  packResults(placement, self, static_cast<const uint8_t *>(args.er), args.rowBytes, receivePlan, out);
+  packResults(here(), self, static_cast<const uint8_t *>(args.er), args.rowBytes, receivePlan, out);
   for (uint32_t peer = 0; peer < ranks; ++peer) {
     const uint64_t first = receivePlan.slotBegin[peer], slots = receivePlan.slotBegin[peer + 1] - first;
     const uint64_t back = sendPlan.slotBegin[peer], due = sendPlan.slotBegin[peer + 1] - back;
@@ -364,7 +367,7 @@ Status HostCommunicator::combineRows(const CombineArgs &args) {
 
 } // namespace
 
-Status makeHostCommunicator(const CommunicatorOptions &options, const Placement &placement, Watch *watch,
+Status makeHostCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                             std::unique_ptr<Transport> transport, std::unique_ptr<Communicator> &communicator) {
   if (placement.ranks() != options.ranks || options.rank >= options.ranks)
     return fail(kE5112, "the placement is for %u ranks, but this is rank %u of %u; make a placement for this number",
@@ -373,7 +376,7 @@ Status makeHostCommunicator(const CommunicatorOptions &options, const Placement 
   return {};
 }
 
-Status makeSelfCommunicator(const Placement &placement, std::unique_ptr<Communicator> &communicator) {
+Status makeSelfCommunicator(const ModelPlacement &placement, std::unique_ptr<Communicator> &communicator) {
   return makeHostCommunicator({}, placement, nullptr, nullptr, communicator);
 }
 

@@ -19,15 +19,15 @@ struct CommunicatorOptions {
 };
 
 // One rank: dispatch and combine copy. 5112 unless the placement is for one rank.
-Status makeSelfCommunicator(const Placement &placement, std::unique_ptr<Communicator> &communicator);
+Status makeSelfCommunicator(const ModelPlacement &placement, std::unique_ptr<Communicator> &communicator);
 // Ranks of an MPI job; the control channel has been opened, so all ranks are there. Starts MPI (once per process). 5110
 // the library or one of its functions is missing, 5101 MPI counts other ranks than `options`, 5107 MPI does not start
 // within startMs, 5106 a rank was lost meanwhile, 5111 an error of MPI. `watch` may be null: then errors name whom this
 // rank waits for.
-Status makeMpiCommunicator(const CommunicatorOptions &options, const Placement &placement, Watch *watch,
+Status makeMpiCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                            std::unique_ptr<Communicator> &communicator);
 // Over any transport; null for one rank.
-Status makeHostCommunicator(const CommunicatorOptions &options, const Placement &placement, Watch *watch,
+Status makeHostCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                             std::unique_ptr<Transport> transport, std::unique_ptr<Communicator> &communicator);
 
 } // namespace moray::rt::comm

@@ -119,7 +119,7 @@ Status loadTable(const char *path, const MpiTable *&table) {
 
 } // namespace
 
-Status makeMpiCommunicator(const CommunicatorOptions &options, const Placement &placement, Watch *watch,
+Status makeMpiCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                            std::unique_ptr<Communicator> &communicator) {
   const MpiTable *table = nullptr;
   MORAY_TRY(loadTable(options.library, table));

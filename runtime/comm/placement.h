@@ -60,6 +60,10 @@ private:
 // One placement for every layer of a model, all with the same number of slots. Cheap to copy, immutable once built.
 class ModelPlacement {
 public:
+  ModelPlacement() = default;
+  // The same in every layer.
+  ModelPlacement(const Placement &placement)
+      : tables(std::make_shared<const std::vector<Placement>>(1, placement)), layerCount(1) {}
   // Placement::makeDefault in every layer.
   static Status makeDefault(uint32_t experts, uint32_t ranks, uint32_t nodes, uint32_t layers,
                             ModelPlacement &placement);

@@ -181,6 +181,11 @@ Status Engine::step(moray_step_info &info) {
       executor->beginStep(decision);
     status = compute(decision);
   }
+  if (status.ok() && link && link->ranks() == 1) {
+    status = prepareChange();
+    if (status.ok() && change.decided)
+      status = changePlacement();
+  }
   info.running = static_cast<uint32_t>(running.size() + away.size());
   info.waiting = static_cast<uint32_t>(waiting.size());
   info.ns = nowNs() - start;

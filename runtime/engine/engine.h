@@ -27,6 +27,11 @@ public:
   // Rank 0: all ranks end; at most once, and not after a failure.
   Status endGroup();
 
+  // Rank 0 of a group. Another placement, from some later step on; and what the experts had to do so far, loads
+  // [layers][experts].
+  Status place(const moray_placement &given);
+  Status expertLoads(uint64_t *loads);
+
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result);
 
   void resetProfile() { executor->resetProfile(); }
@@ -69,9 +74,17 @@ private:
   Status closeGroup();
   void failGroup(const Status &cause);
   Status receive(Bytes bytes, uint32_t from);
+  Status receive(const Message &message, Inbox &inbox, uint32_t from);
   Status receiveSequence(const Message &message, Inbox &inbox);
   void receiveCancel(uint64_t number);
   Status receiveResult(const Message &message, Inbox &inbox, uint32_t from);
+  // engine_placement.cpp
+  Status needGroup() const;
+  Status prepareChange();
+  Status changePlacement();
+  Status receivePlacement(const Message &message, Inbox &inbox);
+  Status receiveLoads(const Message &message, Inbox &inbox, uint32_t from);
+  Status sendLoads();
   // Whether results go to rank 0.
   bool reports() const { return link && link->rank() != 0; }
 
@@ -92,6 +105,18 @@ private:
   uint64_t aloneSteps = 0;       // that no other rank takes part in
   bool groupFailed = false, groupEnded = false;
   bool heldBack = false; // the latest step admitted nothing
+
+  // The placement that comes next.
+  struct Change {
+    comm::ModelPlacement next;
+    bool underWay = false;
+    bool prepared = false;   // on this rank
+    uint32_t ranksReady = 0; // on rank 0
+    bool decided = false;    // on rank 0: the agreement of this step tells all ranks to change after it
+  };
+  Change change;
+  std::vector<uint64_t> loads; // [layers][experts], since the start; on other ranks: not yet sent
+  uint32_t loadsMissing = 0;   // ranks that have not answered
 };
 
 } // namespace moray::rt

@@ -61,7 +61,9 @@ Engine::~Engine() { const Status ended = endGroup(); }
 // One agreement, and a step of all ranks if any has work. `ended`: rank 0 wants no more.
 Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
   comm::StepDecision decision;
-  Status status = link->agree(work, batcher.live(), false, decision);
+  Status status = prepareChange();
+  if (status.ok())
+    status = link->agree(work, batcher.live(), false, decision);
   if (status.ok()) {
     ended = decision.stop;
     report(decision, info);
@@ -77,6 +79,8 @@ Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
     }
     if (!first && status.ok())
       status = receive({received.data(), received.size()}, 0);
+    else if (status.ok() && change.decided)
+      status = changePlacement();
   }
   if (!status.ok())
     failGroup(status);
@@ -117,19 +121,36 @@ Status Engine::receive(Bytes bytes, uint32_t from) {
   Message message;
   while (!inbox.done()) {
     MORAY_TRY(inbox.next(message));
-    const bool toRankZero = message.kind == MessageKind::Out || message.kind == MessageKind::Progress;
+    const bool toRankZero = message.kind >= MessageKind::Out;
     if (toRankZero != (link->rank() == 0))
       return fail(kE5113, "rank %u sent a message of kind %u to rank %u; start all ranks from one installation", from,
                   static_cast<unsigned>(message.kind), link->rank());
-    if (message.kind == MessageKind::Add) {
-      MORAY_TRY(receiveSequence(message, inbox));
-    } else if (message.kind == MessageKind::Cancel) {
-      receiveCancel(message.sequence);
-    } else {
-      MORAY_TRY(receiveResult(message, inbox, from));
-    }
+    MORAY_TRY(receive(message, inbox, from));
   }
   return {};
+}
+
+Status Engine::receive(const Message &message, Inbox &inbox, uint32_t from) {
+  switch (message.kind) {
+  case MessageKind::Add:
+    return receiveSequence(message, inbox);
+  case MessageKind::Cancel:
+    receiveCancel(message.sequence);
+    return {};
+  case MessageKind::Place:
+    return receivePlacement(message, inbox);
+  case MessageKind::Swap:
+    return changePlacement();
+  case MessageKind::AskLoads:
+    return sendLoads();
+  case MessageKind::Ready:
+    ++change.ranksReady;
+    return {};
+  case MessageKind::Loads:
+    return receiveLoads(message, inbox, from);
+  default:
+    return receiveResult(message, inbox, from);
+  }
 }
 
 Status Engine::receiveSequence(const Message &message, Inbox &inbox) {

@@ -35,7 +35,11 @@ static comm::Identity identityOf(const Artifact &artifact, const EngineSetup &se
 
 Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
   group = setup.group;
-  MORAY_TRY(comm::Placement::makeDefault(artifact.model().experts(), ranks(), placement));
+  placement = group->placement;
+  if (placement.layers() == 0)
+    MORAY_TRY(comm::ModelPlacement::makeDefault(artifact.model().experts(), ranks(), group->nodes,
+                                                artifact.model().layers(), placement));
+  MORAY_TRY(checkPlacement(artifact, placement));
   const Capacities &c = setup.capacities;
   const uint64_t results = c.batches * c.outs * (uint64_t{artifact.model().vocab()} * sizeof(float) + sizeof(Message)) +
                            c.seqs * sizeof(Message);
@@ -43,6 +47,16 @@ Status GroupLink::join(const Artifact &artifact, const EngineSetup &setup) {
   outboxes.resize(rank() == 0 ? ranks() : 1);
   payload.resize(outboxes.size());
   return comm::joinGroup(*group, identityOf(artifact, setup, placement.hash()), limit, channel);
+}
+
+Status GroupLink::checkPlacement(const Artifact &artifact, const comm::ModelPlacement &wanted) {
+  const schema::ModelConfig &model = artifact.model();
+  if (wanted.experts() != model.experts() || wanted.layers() != model.layers())
+    return fail(kE5112,
+                "the placement is for %u experts in %u layers, the model has %u experts in %u layers; make a placement "
+                "for this model",
+                wanted.experts(), wanted.layers(), model.experts(), model.layers());
+  return {};
 }
 
 bool GroupLink::sending() const {

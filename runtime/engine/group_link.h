@@ -25,12 +25,15 @@ public:
   Status agree(bool work, const LiveCounts &live, bool stop, comm::StepDecision &decision);
   // Everything that goes wrong on this rank: the others end with the cause.
   void announce(const Status &cause) { channel->announce(cause); }
+  // 5112 unless `placement` is for this model.
+  static Status checkPlacement(const Artifact &artifact, const comm::ModelPlacement &placement);
+  const moray_group &members() const { return *group; }
   // The end of the channel; the exchange has been closed.
   Status close() { return channel->close(); }
 
 private:
   const moray_group *group = nullptr;
-  comm::Placement placement;
+  comm::ModelPlacement placement; // at the start
   std::unique_ptr<comm::ControlChannel> channel;
   std::vector<Outbox> outboxes;
   std::vector<Bytes> payload;

@@ -35,6 +35,25 @@ void Outbox::progress(uint64_t sequence, uint64_t rows) {
   append(&message, sizeof(message));
 }
 
+void Outbox::signal(MessageKind kind) {
+  const Message message = {kind, 0, 0, 0, 0, 0, 0};
+  append(&message, sizeof(message));
+}
+
+void Outbox::place(const comm::ModelPlacement &placement) {
+  const uint64_t slots = placement.layer(0).slots();
+  const Message message = {MessageKind::Place, 0, 0, 0, placement.layers() * slots, 0, 0};
+  append(&message, sizeof(message));
+  for (uint32_t layer = 0; layer < placement.layers(); ++layer)
+    append(placement.layer(static_cast<int32_t>(layer)).slotExperts().data(), slots * sizeof(int32_t));
+}
+
+void Outbox::loads(Span<const uint64_t> loads) {
+  const Message message = {MessageKind::Loads, 0, 0, 0, loads.size(), 0, 0};
+  append(&message, sizeof(message));
+  append(loads.data(), loads.size() * sizeof(uint64_t));
+}
+
 Status Inbox::take(void *target, uint64_t bytes) {
   if (bytes > data.size() - at)
     return fail(kE5113,
@@ -48,7 +67,7 @@ Status Inbox::take(void *target, uint64_t bytes) {
 
 Status Inbox::next(Message &message) {
   MORAY_TRY(take(&message, sizeof(message)));
-  if (message.kind > MessageKind::Progress || message.count > data.size())
+  if (message.kind > MessageKind::Loads || message.count > data.size())
     return fail(kE5113,
                 "rank %u sent a message of the unknown kind %u or size %llu; start all ranks from one "
                 "installation",
@@ -61,6 +80,11 @@ Status Inbox::terms(SequenceTerms &terms) { return take(&terms, sizeof(terms)); 
 Status Inbox::ids(uint64_t count, std::vector<int32_t> &ids) {
   ids.resize(count);
   return take(ids.data(), count * sizeof(int32_t));
+}
+
+Status Inbox::numbers(uint64_t count, std::vector<uint64_t> &numbers) {
+  numbers.resize(count);
+  return take(numbers.data(), count * sizeof(uint64_t));
 }
 
 Status Inbox::floats(uint64_t count, float *target) { return take(target, count * sizeof(float)); }

@@ -2,13 +2,16 @@
 #pragma once
 #include "runtime/base/span.h"
 #include "runtime/base/status.h"
+#include "runtime/comm/placement.h"
 #include "runtime/engine/sequence.h"
 #include <cstdint>
 #include <vector>
 
 namespace moray::rt {
 
-enum class MessageKind : uint32_t { Add, Cancel, Out, Progress };
+// To other ranks: Add, Cancel, Place (a placement to prepare), Swap (it holds after this step), AskLoads. To rank 0:
+// Out, Progress, Ready (the placement is prepared), Loads.
+enum class MessageKind : uint32_t { Add, Cancel, Place, Swap, AskLoads, Out, Progress, Ready, Loads };
 enum : uint32_t { kOutSample = 1, kOutScore = 2, kOutLogits = 4 };
 
 struct Message {
@@ -16,7 +19,7 @@ struct Message {
   uint32_t flags;    // Out: kOut*
   uint64_t sequence; // number that rank 0 gave it
   uint64_t position; // Out: of the row. Progress: rows computed. Add: rows with logits
-  uint64_t count;    // Add: tokens that follow. Out: floats that follow
+  uint64_t count;    // Add: tokens that follow. Out: floats. Place: slots. Loads: numbers of 64 bits
   int32_t token;     // Out: sampled
   float logProb;     // Out
 };
@@ -37,6 +40,10 @@ public:
   // `logits` [vocab] where the flags say so.
   void out(const Message &message, const float *logits);
   void progress(uint64_t sequence, uint64_t rows);
+  void place(const comm::ModelPlacement &placement);
+  void loads(Span<const uint64_t> loads);
+  // Swap, AskLoads, Ready: nothing follows.
+  void signal(MessageKind kind);
 
   Bytes bytes() const { return {data.data(), data.size()}; }
   void clear() { data.clear(); }
@@ -57,6 +64,7 @@ public:
   Status ids(uint64_t count, std::vector<int32_t> &ids);
   // What follows an Out: `count` floats, copied to `target` unless it is null.
   Status floats(uint64_t count, float *target);
+  Status numbers(uint64_t count, std::vector<uint64_t> &numbers);
 
 private:
   Status take(void *target, uint64_t bytes);

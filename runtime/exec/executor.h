@@ -18,7 +18,7 @@ struct StepRequest {
 // What the exchange of distributed steps is made of; group and channel outlive the executor.
 struct ExchangeSetup {
   const moray_group *group;
-  comm::Placement placement;
+  comm::ModelPlacement placement;
   comm::ControlChannel *channel;
 };
 
@@ -45,6 +45,10 @@ public:
   virtual Status openExchange(const ExchangeSetup &setup) = 0;
   virtual Status closeExchange() = 0;
   virtual void beginStep(const comm::StepDecision &decision) = 0;
+  // A placement that comes later: each call goes on to fetch the weights that this rank lacks, without waiting, until
+  // it is `ready`. Then setPlacement, between two steps and on all ranks before the same one, lets it hold.
+  virtual Status preparePlacement(const comm::ModelPlacement &placement, bool &ready) = 0;
+  virtual Status setPlacement(const comm::ModelPlacement &placement) = 0;
   // Adds the rows that this rank has given to experts since the last call: loads [layers][experts].
   virtual Status addExpertLoads(uint64_t *loads) = 0;
 

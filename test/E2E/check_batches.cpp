@@ -152,7 +152,7 @@ int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prom
   flags.forceDist = forceDist;
   Group group;
   moray_group_info ranks = {};
-  if (int code = createGroup(flags, group, ranks))
+  if (int code = createGroup(flags, model, group, ranks))
     return code;
   Batch batch(model, prompts);
   const Schedule schedule = {"group", 4, 16, 8, 5, 1, 2};

@@ -1,6 +1,7 @@
 // The flags of processes that share the experts of a model.
 #pragma once
 #include "common/cli.h"
+#include "common/placement_file.h"
 #include "common/runtime_handles.h"
 
 #include <climits>
@@ -10,9 +11,9 @@
 namespace moray::tools {
 
 struct GroupFlags {
-  std::string comm = "auto", library, rendezvous;
+  std::string comm = "auto", library, rendezvous, placement;
   std::string combine = "exact";
-  uint32_t deadlineMs = 10000, nodes = 1;
+  uint32_t deadlineMs = 10000, nodes = 0; // nodes 0: 1, or as the placement
   bool forceDist = false;
   int overlap = MORAY_OVERLAP_OFF;
 };
@@ -26,7 +27,7 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
   app.add_option("--deadline-ms", flags.deadlineMs,
                  "longest silence of a rank before all ranks give up (default 10000)")
       ->check(CLI::Range(1u, UINT_MAX));
-  app.add_option("--nodes", flags.nodes, "nodes that the ranks are divided over, evenly (default 1)")
+  app.add_option("--nodes", flags.nodes, "nodes that the ranks are divided over, evenly (default 1, or as --placement)")
       ->check(CLI::Range(1u, UINT_MAX));
   app.add_option("--combine", flags.combine,
                  "what ranks send back: exact (default, the same bits on any ranks), rank_sum or node_sum")
@@ -37,11 +38,19 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
          "auto; changes speed and memory, never a result")
       ->transform(CLI::CheckedTransformer(std::map<std::string, int>{
           {"off", MORAY_OVERLAP_OFF}, {"on", MORAY_OVERLAP_ON}, {"auto", MORAY_OVERLAP_AUTO}}));
+  app.add_option("--placement", flags.placement,
+                 "where experts live, from moray-plan (default: in order); changes speed, never a token");
   app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");
 }
 
 /// Joins the group that the launcher (mpirun, torchrun, srun) started; without one, a group of one rank.
-inline int createGroup(const GroupFlags &flags, Group &group, moray_group_info &info) {
+inline int createGroup(const GroupFlags &flags, const Model &model, Group &group, moray_group_info &info) {
+  PlacementTable table;
+  moray_model_config config;
+  moray_model_query_config(model.get(), &config);
+  if (!flags.placement.empty())
+    if (int code = readPlacement(flags.placement, config, table))
+      return code;
   moray_group_options options;
   moray_group_options_init(&options);
   options.comm = flags.comm.c_str();
@@ -49,7 +58,8 @@ inline int createGroup(const GroupFlags &flags, Group &group, moray_group_info &
   options.rendezvous = flags.rendezvous.empty() ? nullptr : flags.rendezvous.c_str();
   options.deadline_ms = flags.deadlineMs;
   options.force_dist = flags.forceDist;
-  options.nodes = flags.nodes;
+  options.placement = flags.placement.empty() ? nullptr : &table.placement;
+  options.nodes = flags.nodes ? flags.nodes : options.placement ? table.placement.nodes : 1;
   options.combine = flags.combine.c_str();
   moray_group *created = nullptr;
   if (int code = report(moray_group_create(&options, &created)))

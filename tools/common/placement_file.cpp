@@ -2,6 +2,7 @@
 #include "common/placement_file.h"
 #include "common/cli.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -139,6 +140,32 @@ int readPlacement(const std::string &path, PlacementFile &file) {
           return file.layers.emplace(layer, std::move(slots)).second || reader.wrong(name + " is there twice");
         });
   return reader.end("make it with moray-plan");
+}
+
+int readPlacement(const std::string &path, const moray_model_config &model, PlacementTable &table) {
+  PlacementFile file;
+  if (int code = readPlacement(path, file))
+    return code;
+  const auto wrong = [&](const std::string &what) {
+    return fail("E1010", "'" + path + "' " + what, "make a placement for this model with moray-plan", kExitUsage);
+  };
+  if (file.experts != model.experts)
+    return wrong("places " + std::to_string(file.experts) + " experts, the model has " + std::to_string(model.experts));
+  const uint32_t first = model.first_expert_layer;
+  for (uint32_t layer = first; layer < model.layers; ++layer)
+    if (!file.layers.count(layer))
+      return wrong("has no layer " + std::to_string(layer) + ", the model has experts in layers " +
+                   std::to_string(first) + " to " + std::to_string(model.layers - 1));
+  for (const auto &layer : file.layers)
+    if (layer.first < first || layer.first >= model.layers)
+      return wrong("has layer " + std::to_string(layer.first) + ", the model has experts in layers " +
+                   std::to_string(first) + " to " + std::to_string(model.layers - 1));
+  for (uint32_t layer = 0; layer < model.layers; ++layer) {
+    const std::vector<int32_t> &slots = file.layers.at(std::max(layer, first));
+    table.slots.insert(table.slots.end(), slots.begin(), slots.end());
+  }
+  table.placement = {file.experts, file.ranks, file.nodes, model.layers, file.slotsPerRank(), table.slots.data()};
+  return kExitOk;
 }
 
 int readLoads(const std::string &path, LoadsFile &file) {

@@ -94,9 +94,12 @@ int takeTokens(const RunOptions &options, moray_sequence *sequence, moray_decode
 }
 
 // Steps until the sequence is done, the reader has left or the user interrupts.
-int stepAll(const RunOptions &options, const Engine &engine, moray_sequence *sequence, moray_decoder *decoder,
-            Result &result) {
-  while (result.finish == MORAY_FINISH_NONE) {
+int stepAll(const RunOptions &options, const Engine &engine, const Swap &swap, moray_sequence *sequence,
+            moray_decoder *decoder, Result &result) {
+  for (uint64_t step = 1; result.finish == MORAY_FINISH_NONE; ++step) {
+    if (step == swap.step)
+      if (int code = report(moray_engine_place(engine.get(), &swap.table.placement)))
+        return code;
     if (interrupted())
       moray_sequence_cancel(sequence);
     if (int code = report(moray_engine_step(engine.get(), nullptr)))
@@ -123,7 +126,8 @@ int addSequence(const Engine &engine, const std::vector<int32_t> &ids, const mor
 
 } // namespace
 
-int generate(const RunOptions &options, const Model &model, const Engine &engine, const std::vector<int32_t> &prompt) {
+int generate(const RunOptions &options, const Model &model, const Engine &engine, const Swap &swap,
+             const std::vector<int32_t> &prompt) {
   moray_sequence_options sequenceOptions;
   moray_sequence_options_init(&sequenceOptions);
   moray_model_config config;
@@ -148,8 +152,13 @@ int generate(const RunOptions &options, const Model &model, const Engine &engine
     decoder.reset(created);
   }
   Result result;
-  int code = stepAll(options, engine, sequence.get(), decoder.get(), result);
+  int code = stepAll(options, engine, swap, sequence.get(), decoder.get(), result);
   moray_sequence_query_info(sequence.get(), &result.info);
+  moray_statistics statistics;
+  moray_engine_query_statistics(engine.get(), &statistics);
+  if (code == kExitOk && swap.step != 0 && statistics.placements == 0)
+    code = fail("E1011", "the text ended before all ranks had the weights for '" + options.swap + "'",
+                "ask for more tokens, or an earlier step", kExitUsage);
   if (code == kExitOk && options.json)
     code = printJson(options, prompt, result);
   if (code == kExitOk || code == kExitClosedPipe)

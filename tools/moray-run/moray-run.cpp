@@ -64,6 +64,13 @@ static void addEngineFlags(CLI::App &app, RunOptions &options) {
                  "auto, x86-64-v3, avx512 or amx; fails where the machine or the artifact lacks it");
   addDeviceFlags(app, options.device);
   addGroupFlags(app, options.group);
+  app.add_option("--record-loads", options.loadsFile,
+                 "write how often each expert was chosen to this file, for moray-plan");
+  app.add_option("--swap-placement", options.swap,
+                 "FILE@STEP: change to this placement while generating, from this step on as soon as all ranks have "
+                 "its weights; changes no token")
+      ->excludes("--score")
+      ->excludes("--logits");
   app.add_flag("--verify", options.verify, "hash all weights before the start");
   app.add_flag("--json", options.json, "print one JSON object: prompt ids, generated ids, text, timings");
   app.set_version_flag("--version", std::string("moray-run ") + moray_runtime_version());
@@ -95,12 +102,15 @@ static int readPrompt(const RunOptions &options, const Model &model, std::vector
 
 static int run(RunOptions &options) {
   double begin = nowMs();
-  Group group; // outlives the engine
-  moray_group_info ranks = {};
-  if (int code = createGroup(options.group, group, ranks))
-    return code;
   Model model;
   if (int code = loadModel(options.model, options.verify, model))
+    return code;
+  Group group; // outlives the engine
+  moray_group_info ranks = {};
+  if (int code = createGroup(options.group, model, group, ranks))
+    return code;
+  Swap swap;
+  if (int code = readSwap(options, model, swap))
     return code;
   std::vector<int32_t> prompt;
   if (options.scoreFile.empty() && ranks.rank == 0)
@@ -126,9 +136,11 @@ static int run(RunOptions &options) {
     return code;
   if (ranks.rank != 0)
     return report(moray_group_serve(engine.get()));
-  const int code = !options.scoreFile.empty()   ? score(options, model, engine)
-                   : options.logitsFile.empty() ? generate(options, model, engine, prompt)
-                                                : writeLogits(options, model, engine, prompt);
+  int code = !options.scoreFile.empty()   ? score(options, model, engine)
+             : options.logitsFile.empty() ? generate(options, model, engine, swap, prompt)
+                                          : writeLogits(options, model, engine, prompt);
+  if (code == kExitOk && !options.loadsFile.empty())
+    code = writeExpertLoads(options, model, engine);
   const int ended = report(moray_group_end(engine.get()));
   return code ? code : ended;
 }

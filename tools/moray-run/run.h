@@ -15,6 +15,7 @@ struct RunOptions {
   DeviceFlags device;
   GroupFlags group;
   std::string model, prompt, promptFile, tokens, scoreFile, logitsFile, cpuLevel = "auto";
+  std::string loadsFile, swap; // swap: FILE@STEP
   bool hasPrompt = false, hasTokens = false, modelSampling = false, json = false, ignoreEos = false, verify = false,
        noBos = false;
   uint32_t maxTokens = 0; // 0: until the context is full
@@ -30,8 +31,19 @@ double nowMs();
 /// Token ids of `text`; `bos` is one of MORAY_BOS_*. Returns an exit code, errors are printed.
 int tokenize(const Model &model, const std::string &text, int bos, std::vector<int32_t> &ids);
 
+/// Writes how often each expert was chosen to options.loadsFile.
+int writeExpertLoads(const RunOptions &options, const Model &model, const Engine &engine);
+
+/// The placement that the ranks shall change to while they generate.
+struct Swap {
+  uint64_t step = 0; // 0: none
+  PlacementTable table;
+};
+int readSwap(const RunOptions &options, const Model &model, Swap &swap);
+
 /// Continues the prompt: streams text (or collects one JSON object).
-int generate(const RunOptions &options, const Model &model, const Engine &engine, const std::vector<int32_t> &prompt);
+int generate(const RunOptions &options, const Model &model, const Engine &engine, const Swap &swap,
+             const std::vector<int32_t> &prompt);
 
 /// Writes the logits of all prompt positions, [T, vocabulary] float32.
 int writeLogits(const RunOptions &options, const Model &model, const Engine &engine,

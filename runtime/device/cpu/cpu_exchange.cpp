@@ -1,4 +1,5 @@
 // How a CPU takes part in distributed steps: the communicator of host memory and its collectives.
+#include "runtime/artifact/checker.h"
 #include "runtime/device/cpu/cpu_executor.h"
 #include <algorithm>
 
@@ -8,12 +9,50 @@ static unsigned long long number(uint64_t value) { return value; }
 
 Status CpuExecutor::openExchange(const ExchangeSetup &setup) {
   loads.assign(uint64_t{artifact.model().layers()} * artifact.model().experts(), 0);
+  placement = setup.placement;
   return comm::makeCommunicator(*setup.group, setup.placement, setup.channel, communicator);
 }
 
 Status CpuExecutor::closeExchange() { return communicator->close(); }
 
 void CpuExecutor::beginStep(const comm::StepDecision &decision) { communicator->beginStep(decision.step); }
+
+// Weights are used where they are in the file, so all that a rank lacks is in the page cache or on a disk.
+std::vector<Bytes> CpuExecutor::missingWeights(const comm::ModelPlacement &next) const {
+  std::vector<Bytes> parts;
+  if (!artifact.metadata().weights_embedded())
+    return parts;
+  for (int32_t layer = 0; layer < static_cast<int32_t>(next.layers()); ++layer) {
+    const Span<const uint32_t> now = placement.layer(layer).expertsOn(communicator->rank());
+    for (uint32_t expert : next.layer(layer).expertsOn(communicator->rank())) {
+      if (std::binary_search(now.begin(), now.end(), expert))
+        continue;
+      for (const schema::Weight *weight : *artifact.metadata().weights()) {
+        const uint64_t offset = artifact.ofExperts(*weight) && static_cast<uint32_t>(layer) < sizeOf(weight->offsets())
+                                    ? weight->offsets()->Get(static_cast<uint32_t>(layer))
+                                    : schema::kNoOffset;
+        const uint64_t bytes = weight->bytes() / next.experts();
+        if (offset != schema::kNoOffset)
+          parts.push_back({artifact.section(MORAY_SECTION_WEIGHTS).data() + offset + expert * bytes, bytes});
+      }
+    }
+  }
+  return parts;
+}
+
+Status CpuExecutor::preparePlacement(const comm::ModelPlacement &next, bool &ready) {
+  if (!fetcher.started())
+    fetcher.start(missingWeights(next));
+  ready = fetcher.done();
+  return {};
+}
+
+Status CpuExecutor::setPlacement(const comm::ModelPlacement &next) {
+  fetcher.stop();
+  placement = next;
+  communicator->setPlacement(next);
+  return {};
+}
 
 Status CpuExecutor::addExpertLoads(uint64_t *sums) {
   std::transform(loads.begin(), loads.end(), sums, sums, [](uint64_t load, uint64_t sum) { return load + sum; });

@@ -3,6 +3,7 @@
 // micro-batch.
 #pragma once
 #include "runtime/base/mapped_memory.h"
+#include "runtime/device/cpu/page_fetcher.h"
 #include "runtime/device/cpu/thread_pool.h"
 #include "runtime/exec/executor.h"
 
@@ -21,6 +22,8 @@ public:
   Status openExchange(const ExchangeSetup &setup) override;
   Status closeExchange() override;
   void beginStep(const comm::StepDecision &decision) override;
+  Status preparePlacement(const comm::ModelPlacement &placement, bool &ready) override;
+  Status setPlacement(const comm::ModelPlacement &placement) override;
   Status addExpertLoads(uint64_t *loads) override;
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
   void describe(moray_engine_info &info) const override;
@@ -49,6 +52,8 @@ private:
   Status startDispatch(const CollectiveCall &call);
   Status startCombine(const CollectiveCall &call);
   void moveInFlight();
+  // The mapped weights of experts that live here under `next`, but not now.
+  std::vector<Bytes> missingWeights(const comm::ModelPlacement &next) const;
   void work(uint32_t worker);
   void runTasks(const Launch &launch, uint64_t tasks, uint32_t worker);
   bool finishLaunch(const Launch &launch, bool serial, uint32_t worker);
@@ -72,6 +77,8 @@ private:
   Batch batches[kBatches];
 
   std::unique_ptr<comm::Communicator> communicator;
+  comm::ModelPlacement placement;
+  PageFetcher fetcher;         // of weights for the next placement
   std::vector<uint64_t> loads; // [layers][experts] rows
 
   alignas(64) uint32_t fault = 0; // written by kernels, read behind barriers

@@ -153,6 +153,8 @@ moray_bucket_info CudaExecutor::bucket(size_t index) const {
 Status CudaExecutor::openExchange(const ExchangeSetup &) { return fail(kE5012, "no distributed steps on a GPU"); }
 Status CudaExecutor::closeExchange() { return {}; }
 void CudaExecutor::beginStep(const comm::StepDecision &) {}
+Status CudaExecutor::preparePlacement(const comm::ModelPlacement &, bool &) { return {}; }
+Status CudaExecutor::setPlacement(const comm::ModelPlacement &) { return {}; }
 Status CudaExecutor::addExpertLoads(uint64_t *) { return {}; }
 
 // ---- steps ----

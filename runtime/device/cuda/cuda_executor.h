@@ -25,6 +25,8 @@ public:
   Status openExchange(const ExchangeSetup &setup) override;
   Status closeExchange() override;
   void beginStep(const comm::StepDecision &decision) override;
+  Status preparePlacement(const comm::ModelPlacement &placement, bool &ready) override;
+  Status setPlacement(const comm::ModelPlacement &placement) override;
   Status addExpertLoads(uint64_t *loads) override;
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
   void describe(moray_engine_info &info) const override;

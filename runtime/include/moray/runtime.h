@@ -219,6 +219,14 @@ MORAY_API MORAY_CHECKED moray_status *moray_decoder_finish(moray_decoder *decode
 
 typedef struct moray_group moray_group;
 
+/* Where experts live. Every layer has ranks * slots_per_rank physical slots; slot p is on rank p / slots_per_rank, rank
+ * r on node r * nodes / ranks. Every expert of every layer has at least one slot; several share its rows. Layers
+ * without experts count, too; what stands there has to be valid and is not used. A placement changes no result. */
+typedef struct moray_placement {
+  uint32_t experts, ranks, nodes, layers, slots_per_rank;
+  const int32_t *slots; /* [layers][ranks * slots_per_rank]: expert of each slot, -1: none */
+} moray_placement;
+
 typedef struct moray_group_options {
   size_t struct_size;
   const char *comm;         /* NULL or "auto" (default): "mpi" for more than one rank, else "self"; or one of them */
@@ -232,6 +240,8 @@ typedef struct moray_group_options {
    * depends on the ranks, to the bit; "rank_sum": one weighted sum per rank; "node_sum": one per node. All ranks alike.
    */
   const char *combine;
+  const moray_placement *placement; /* NULL: slots in the order of experts, spare ones for replicas of the first. Else
+                                       for these ranks and nodes, and the same on all; read during the call */
 } moray_group_options;
 
 typedef struct moray_group_info {
@@ -241,7 +251,7 @@ typedef struct moray_group_info {
 
 MORAY_API void moray_group_options_init(moray_group_options *options);
 /* Reads the launcher's variables; the ranks meet when each creates its engine. Without a launcher: one rank. Errors
- * 5002, 5101. options may be NULL. */
+ * 5002, 5101, 5112 for the placement. options may be NULL. */
 MORAY_API MORAY_CHECKED moray_status *moray_group_create(const moray_group_options *options, moray_group **group);
 MORAY_API void moray_group_destroy(moray_group *group); /* NULL is allowed */
 MORAY_API void moray_group_query_info(const moray_group *group, moray_group_info *info);
@@ -411,6 +421,16 @@ MORAY_API MORAY_CHECKED moray_status *moray_group_serve(moray_engine *engine);
  * that was reported before. */
 MORAY_API MORAY_CHECKED moray_status *moray_group_end(moray_engine *engine);
 
+/* On rank 0: all ranks change to another placement of their experts while they go on. It travels with the next step;
+ * every rank gets the weights that it lacks in the background; when all have them, all change between the same two
+ * steps, and `placements` of the statistics counts it. One at a time: 5002 while another is under way. 5112: it is for
+ * other ranks, nodes, experts or layers, or a slot is wrong. Read during the call. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_place(moray_engine *engine, const moray_placement *placement);
+
+/* On rank 0: how many rows each expert was given since the engine was created, summed over the ranks: loads
+ * [layers][experts]. Counted by distributed steps (5002 in a local one); takes steps until all ranks have answered. */
+MORAY_API MORAY_CHECKED moray_status *moray_engine_expert_loads(moray_engine *engine, uint64_t *loads);
+
 /* Convenience, each adds one sequence and steps until it is done; other sequences of the engine make progress too.
  * logits: [count, vocab] of all positions. log_probs: [count - 1]. */
 MORAY_API MORAY_CHECKED moray_status *moray_engine_logits(moray_engine *engine, const int32_t *ids, size_t count,
@@ -421,9 +441,10 @@ MORAY_API MORAY_CHECKED moray_status *moray_engine_score(moray_engine *engine, c
 typedef struct moray_statistics {
   uint64_t steps, launches, barriers;
   uint64_t prompt_rows, decode_rows, sampled_tokens;
-  uint64_t step_ns;   /* inside compiled step programs */
-  uint64_t sample_ns; /* inside compiled sample and score programs */
-  uint64_t host_ns;   /* batching and bookkeeping */
+  uint64_t placements; /* changes of the placement so far */
+  uint64_t step_ns;    /* inside compiled step programs */
+  uint64_t sample_ns;  /* inside compiled sample and score programs */
+  uint64_t host_ns;    /* batching and bookkeeping */
 } moray_statistics;
 
 MORAY_API void moray_engine_query_statistics(const moray_engine *engine, moray_statistics *statistics);
