@@ -313,6 +313,27 @@ def LowerToCmd : MorayPass<"moray-lower-to-cmd"> {
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }
 
+def OverlapBatches : MorayPass<"moray-overlap-batches"> {
+  let summary = "Makes the overlapped step, in which two micro-batches take turns";
+  let description = [{
+    The distributed step stays as it is; `step.overlap` does the same for two micro-batches, each with inputs, live counts and buffers of its own. Layers
+    without experts run for one and then for the other. In a layer with experts every transfer of one batch lies beside a block of work of the other:
+
+    ```
+    A0 D0> A1 D1> >D0 E0 C0> >D1 E1 C1> S0 S1 >C0 F0 >C1 F1        D0 beside A1, D1 beside E0, C0 beside E1, C1 beside S0 S1 F0
+    ```
+    A attention and router, D dispatch, E routed experts, C combine, S shared experts, F the sum and the next norm; `D0>` starts, `>D0` waits. Found by what
+    commands read and write: A is what the dispatch needs, E what the combine needs besides, F what needs the combine, S the rest. This is the prefill
+    schedule of spec parallel.md 5, attention and experts of one batch beside dispatch and combine of the other. The decode schedule hides experts as well
+    behind attention; where launches run one after the other, as on one stream or one pool of threads, there is nothing to gain by that, and every transfer
+    has work beside it here too. So there is one order for both. No exchange stays open over the end of a layer: F reads weights of its layer, and a call
+    runs a program for one layer number at a time.
+
+    Declines without a distributed step, and where a layer has not exactly one exchange or is given memory of the engine.
+  }];
+  let statistics = [Statistic<"numLayers", "layers-overlapped", "Layers in which two micro-batches take turns">];
+}
+
 def ComputeLifetimes : MorayPass<"moray-compute-lifetimes"> {
   let summary = "Computes the lifetime of every local buffer";
   let description = [{
@@ -330,9 +351,11 @@ def ComputeLifetimes : MorayPass<"moray-compute-lifetimes"> {
 def VerifySchedule : MorayPass<"moray-verify-schedule"> {
   let summary = "Checks the invariant of phase schedule: programs over buffers only";
   let description = [{
-    Only lm.weight, cmd.kernel and cmd.program are left (E3302), one of them a step, at most one a step_dist (E3303); buffers have lifetimes (E3304) and
+    Only lm.weight, cmd.kernel and cmd.program are left (E3302), one of them a step, at most one a step_dist and beside it a step_overlap (E3303); buffers have lifetimes (E3304) and
     uses (E3305); no copy is onto itself (E3306). In every program dispatch and combine alternate, beginning with a dispatch and ending with a combine
-    (E3308), so that all ranks have one order of collectives; only a step_dist reaches any (E3309).
+    for each micro-batch, and every start has its wait (E3308), so that all ranks have one order of collectives; only distributed steps reach any (E3309).
+    Only a step_overlap and layers have commands of a second batch (E3310), and layers that have are called for both, with buffers (E3311). Nothing
+    writes what a collective under way reads, nor touches what it writes (E3312).
   }];
   let dependentDialects = ["::moray::cmd::CmdDialect"];
 }

@@ -65,6 +65,7 @@ static void addPartition(OpPassManager &manager) {
 static void addSchedule(OpPassManager &manager) {
   manager.addPass(createOutlineKernels());
   manager.addPass(createLowerToCmd());
+  manager.addPass(createOverlapBatches());
   manager.addPass(createComputeLifetimes());
   manager.addPass(createVerifySchedule());
 }

@@ -190,7 +190,7 @@ void TargetBuilder::addPrograms() {
 }
 
 /// Weight bytes and operations of one token: all of a dense weight, the chosen experts of a grouped one, one row of the
-/// embedding. The distributed step is the step once more.
+/// embedding. The distributed steps are the step once more.
 void TargetBuilder::countWork(const schema::ModelConfigT &model) {
   DenseMap<Operation *, uint64_t> runs; // of layer programs in the step
   for (cmd::ProgramOp program : module.getOps<cmd::ProgramOp>())
@@ -198,8 +198,9 @@ void TargetBuilder::countWork(const schema::ModelConfigT &model) {
       for (cmd::CallOp call : program.getBody().front().getOps<cmd::CallOp>())
         runs[symbols.lookup(call.getCallee())] += call.getCount();
   for (cmd::ProgramOp program : module.getOps<cmd::ProgramOp>()) {
-    uint64_t times = program.getKind() == cmd::ProgramKind::Layer ? runs.lookup(program)
-                                                                  : program.getKind() != cmd::ProgramKind::StepDist;
+    bool otherSteps =
+        program.getKind() == cmd::ProgramKind::StepDist || program.getKind() == cmd::ProgramKind::StepOverlap;
+    uint64_t times = program.getKind() == cmd::ProgramKind::Layer ? runs.lookup(program) : !otherSteps;
     DenseSet<Value> counted;
     for (cmd::LaunchOp launch : program.getBody().front().getOps<cmd::LaunchOp>()) {
       auto kernel = symbols.lookup<cmd::KernelOp>(launch.getKernel());

@@ -163,6 +163,7 @@ Status Checker::checkCollectiveOrder(const Program &program, size_t index) const
   struct {
     bool dispatched = false;
     uint32_t start = kNone;
+    uint32_t dispatch = kNone; // the last one, whole or its start
   } batches[2];
   auto rests = [&batches](size_t b) { return !batches[b].dispatched && batches[b].start == kNone; };
   const bool distributed = program.kind() == ProgramKind::StepDist || program.kind() == ProgramKind::StepOverlap;
@@ -191,8 +192,17 @@ Status Checker::checkCollectiveOrder(const Program &program, size_t index) const
                   index, c);
     if (waits)
       MORAY_TRY(checkOpenBuffers(program, index, batch.start, c));
-    if (!calls && !starts)
+    if (!calls && !combine && !waits)
+      batch.dispatch = c;
+    if (!calls && !starts) {
       batch.dispatched = !combine;
+      const Arg &gates = *program.commands()->Get(batch.dispatch)->args()->Get(3);
+      if (combine && gates.kind() == ArgKind::Buffer && program.buffers()->Get(gates.index())->last() < c)
+        return fail(kE4016,
+                    "program %zu, command %u combines with gates in buffer %u that lives to command %u; compile "
+                    "the model again",
+                    index, c, gates.index(), program.buffers()->Get(gates.index())->last());
+    }
     batch.start = starts ? c : kNone;
   }
   if (!rests(0) || !rests(1))

@@ -51,3 +51,15 @@ cmd.program @open layer {
   cmd.collective wait combine() batch 1
   cmd.collective wait combine()
 }
+
+// Gates are needed again where the exchange ends.
+// CHECK-LABEL: cmd.program @gates layer
+// CHECK: cmd.buffer <T * 16> lifetime[0, 2]
+cmd.program @gates layer {
+^bb0(%h: !cmd.buffer<f32>, %i: !cmd.buffer<i32>, %r: !cmd.buffer<f32>):
+  %g = cmd.buffer <T * 16> : !cmd.buffer<f32>
+  cmd.collective dispatch(%h, %i, %i, %g, %r, %i, %i) row_bytes 128
+      : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>
+  cmd.collective start combine(%r, %h, %h) row_bytes 128 : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+  cmd.collective wait combine()
+}

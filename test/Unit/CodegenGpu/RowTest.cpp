@@ -134,7 +134,7 @@ TEST(GpuRow, SwigluOfSlotsEqualsTheCpu) {
     const size_t slots = 12;
     // Slots of other ranks: more than this rank's row has, fewer than may come.
     SymbolValues symbols = symbolsOf(1);
-    symbols[size_t(codegen::Symbol::ReceivedRows)] = 20;
+    symbols[size_t(moray::codegen::Symbol::ReceivedRows)] = 20;
     EXPECT_EQ(0u, both.run({bf16Rows(slots, 0, 2 * width, random), bytesOf(std::vector<int32_t>{0, 5, 11}),
                             unwritten(slots * width), unwritten(slots * ((width + 127) / 128) * 4)},
                            symbols));

@@ -65,7 +65,7 @@ TEST(RowOps, SwigluEqualsGoldenAndModel) {
     // Seven slots that came from a rank with more rows; nothing is read of the eighth, nor of this rank's only row.
     Buffer xb = bufferOf(x), out(8 * 256 * 4), offsets = bufferOf(std::vector<int32_t>{0, 0, 3, 3, 4, 4, 4, 4, 7});
     SymbolValues symbols = symbolsOf(1);
-    symbols[size_t(codegen::Symbol::ReceivedRows)] = 40;
+    symbols[size_t(moray::codegen::Symbol::ReceivedRows)] = 40;
     EXPECT_EQ(0u, runner.run(0, {xb.data(), offsets.data(), out.data()}, symbols));
     EXPECT_EQ(0.0f, out.data<float>()[7 * 256]);
     for (size_t i = 0; i < 7 * 256; ++i) {

@@ -177,8 +177,8 @@ TEST_F(TargetTablesTest, TheDistributedStepMovesRowsAndIsNoMoreWork) {
         %i = cmd.buffer <R * T * 4> lifetime[0, 0] : !cmd.buffer<i32>
         %r = cmd.buffer <R * T * 256> lifetime[0, 2] : !cmd.buffer<f32>
         cmd.collective dispatch(%h, %i, %i, %h, %r, %i, %i, %h, %h) row_bytes 256 scale_bytes 8
-            : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<i32>,
-              !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>
+            : !cmd.buffer<f32>, !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>,
+              !cmd.buffer<i32>, !cmd.buffer<i32>, !cmd.buffer<f32>, !cmd.buffer<f32>
         cmd.launch @norm(%r, %w, %r) : !cmd.buffer<f32>, !cmd.buffer<bf16>, !cmd.buffer<f32>
         cmd.collective start combine(%r, %h, %h) row_bytes 256 batch 1
             : !cmd.buffer<f32>, !cmd.buffer<f32>, !cmd.buffer<f32>

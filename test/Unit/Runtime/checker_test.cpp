@@ -134,6 +134,8 @@ TEST(Checker, Collectives) {
        with([](ToyArtifact &, ProgramT &p) { p.commands[3]->args[0] = Arg(ArgKind::Weight, 0); })},
       {"E4016", "index 99",
        with([](ToyArtifact &, ProgramT &p) { p.commands[5]->args[1] = Arg(ArgKind::Buffer, 99); })},
+      {"E4016", "gates in buffer 8 that lives to command 4",
+       with([](ToyArtifact &, ProgramT &p) { p.buffers[8]->last = 4; })},
       {"E4013", "nothing else that moves rows",
        with([](ToyArtifact &, ProgramT &p) { p.commands[6] = std::make_unique<CommandT>(*p.commands[5]); })},
       {"E4013", "nothing else that moves rows",
