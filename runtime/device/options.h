@@ -4,6 +4,10 @@
 
 namespace moray::rt {
 
+namespace comm {
+class ModelPlacement;
+}
+
 // Where an engine runs.
 struct DeviceChoice {
   bool cuda = false;
@@ -16,7 +20,8 @@ struct EngineSetup {
   uint32_t context, prefillChunk;
   const char *cpuLevel;
   DeviceChoice device;
-  const moray_group *group; // null: one process
+  const moray_group *group;              // null: one process
+  const comm::ModelPlacement *placement; // of the group, once it has been joined; null: all experts are here
 };
 
 // 5002 for a struct of another size, 5008 for values out of range.

@@ -28,6 +28,31 @@ std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &ta
   return used;
 }
 
+std::vector<uint64_t> expertWeights(const Artifact &artifact, const schema::Target &target) {
+  const auto &weights = *artifact.metadata().weights();
+  std::vector<uint64_t> bytes(weights.size());
+  for (uint32_t w = 0; w < weights.size(); ++w) {
+    const schema::Weight &weight = *weights.Get(w);
+    const auto &dims = *weight.dims();
+    if (!weight.per_layer() || dims.size() < 2 || dims.Get(0) != artifact.model().experts())
+      continue;
+    bytes[w] = weight.row_pitch(); // the checker has multiplied these
+    for (uint32_t d = 1; d + 1 < dims.size(); ++d)
+      bytes[w] *= dims.Get(d);
+  }
+  for (const schema::Program *program : *target.programs())
+    for (uint32_t c = 0; c < sizeOf(program->commands()); ++c) {
+      const schema::Command &command = *program->commands()->Get(c);
+      if (command.kind() == schema::CommandKind::Launch &&
+          target.kernels()->Get(command.target())->klass() == schema::KernelClass::GroupedGemm)
+        continue;
+      for (uint32_t a = 0; a < sizeOf(command.args()); ++a)
+        if (command.args()->Get(a)->kind() == schema::ArgKind::Weight)
+          bytes[command.args()->Get(a)->index()] = 0;
+    }
+  return bytes;
+}
+
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result) {
   const schema::ExprError error = schema::evaluateExpr(ops, symbols, result);
   if (error != schema::ExprError::None)
@@ -223,20 +248,50 @@ Status ExecPlan::planWeights(const Artifact &artifact) {
   memory.weights = artifact.weightBytes();
   if (!onGpu())
     return {};
-  memory.weights = 0;
   const std::vector<bool> used = usedWeights(artifact, *code.target);
-  for (uint32_t w = 0; w < used.size(); ++w) {
-    const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
-    gpuWeightFirst.push_back(gpuWeightOffsets.size());
-    for (uint64_t offset : *weight.offsets()) {
-      const bool stored = used[w] && offset != schema::kNoOffset;
-      gpuWeightOffsets.push_back(stored ? memory.weights : schema::kNoOffset);
-      if (stored && (weight.bytes() > INT64_MAX / 2 || memory.weights > INT64_MAX / 2))
-        return fail(kE5008, "the weights exceed 64 bits; compile the model again");
-      memory.weights += stored ? alignUp(weight.bytes(), kGpuAlign) : 0;
+  if (capacities.distributed && capacities.ranks > 1 && capacities.granule != 0)
+    expertBytes = expertWeights(artifact, *code.target);
+  const uint64_t experts = artifact.model().experts();
+  const uint64_t perRank = std::min(experts, (experts + capacities.ranks - 1) / capacities.ranks);
+  uint64_t mapped = 0;
+  // Experts of several granules begin with one, so that neighbours share none; the small ones come behind them.
+  for (const bool large : {true, false}) {
+    for (uint32_t w = 0; w < used.size(); ++w) {
+      const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
+      if (large) {
+        gpuWeightFirst.push_back(gpuWeightOffsets.size());
+        gpuWeightOffsets.resize(gpuWeightOffsets.size() + weight.offsets()->size(), schema::kNoOffset);
+      }
+      const bool shared = isExpertWeight(w);
+      if (!used[w] || large != (shared && expertBytes[w] >= capacities.granule))
+        continue;
+      uint64_t &next = shared ? expertRange : arenaWeights;
+      for (uint32_t i = 0; i < weight.offsets()->size(); ++i) {
+        if (weight.offsets()->Get(i) == schema::kNoOffset)
+          continue;
+        next = alignUp(next, large ? capacities.granule : kGpuAlign);
+        gpuWeightOffsets[gpuWeightFirst[w] + i] = next;
+        if (weight.bytes() > INT64_MAX / 4 || next > INT64_MAX / 4)
+          return fail(kE5008, "the weights exceed 64 bits; compile the model again");
+        next += weight.bytes();
+        mapped += shared ? perRank * expertBytes[w] : 0;
+      }
     }
   }
+  arenaWeights = alignUp(arenaWeights, kGpuAlign);
+  expertRange = expertRange ? alignUp(expertRange, capacities.granule) : 0;
+  memory.weights = arenaWeights + mapped;
   return {};
+}
+
+void ExecPlan::setExpertMemory(uint64_t bytes) {
+  memory.total =
+      arenaBytes() + alignUp(arenaWeights + bytes, schema::kPageBytes) - alignUp(arenaWeights, schema::kPageBytes);
+  memory.weights = arenaWeights + bytes;
+}
+
+uint64_t ExecPlan::arenaBytes() const {
+  return memory.total - alignUp(memory.weights, schema::kPageBytes) + alignUp(arenaWeights, schema::kPageBytes);
 }
 
 Status ExecPlan::planTotals(const Artifact &artifact) {

@@ -21,9 +21,10 @@ struct Capacities {
   uint64_t pages;      // P: width of a page table
   uint64_t cachePages; // C
   uint32_t threads;
-  uint32_t ranks = 1;       // R: processes that share the experts
-  bool distributed = false; // run the distributed step
-  uint32_t batches = 1;     // kBatches: run the distributed step of two micro-batches
+  uint32_t ranks = 1;          // R: processes that share the experts
+  bool distributed = false;    // run the distributed step
+  uint32_t batches = 1;        // kBatches: run the distributed step of two micro-batches
+  uint64_t granule = 2u << 20; // GPU: of memory that is mapped for single experts; 0: they cannot be
 };
 
 constexpr size_t kInputCount = static_cast<size_t>(schema::InputId::MAX) + 1;
@@ -64,6 +65,13 @@ struct ExecPlan {
   // Where tensor `number` of a weight lies in the weight memory.
   uint64_t weightOffset(const Artifact &artifact, uint32_t weight, uint32_t number) const;
 
+  // GPU of a group: a rank holds only its experts of this weight, at addresses for all of them.
+  bool isExpertWeight(uint32_t weight) const { return weight < expertBytes.size() && expertBytes[weight] != 0; }
+  // What the memory counts for them once their granules are known.
+  void setExpertMemory(uint64_t bytes);
+  // Everything else on a GPU.
+  uint64_t arenaBytes() const;
+
   TargetCode code;
   Capacities capacities = {};
   uint64_t alignment = 0;                          // of everything that is placed in memory
@@ -83,6 +91,9 @@ struct ExecPlan {
   uint64_t scratchBytes = 0;              // the largest; CPU: of a worker
   std::vector<uint64_t> gpuWeightOffsets; // by weight and number, kNoOffset where the target does not use it
   std::vector<size_t> gpuWeightFirst;     // by weight: its place in gpuWeightOffsets
+  std::vector<uint64_t> expertBytes;      // by weight: of one expert; 0: not shared by ranks. Empty: nothing is
+  uint64_t expertRange = 0;               // of the addresses; offsets of expert weights count from their start
+  uint64_t arenaWeights = 0;              // GPU: of the other weights
   moray_memory_plan memory = {};
 
 private:
@@ -97,6 +108,10 @@ private:
 
 // By weight: whether an argument of the target's programs names it.
 std::vector<bool> usedWeights(const Artifact &artifact, const schema::Target &target);
+
+// By weight: bytes of one expert where each tensor holds all experts of a layer, one behind the other, and nothing but
+// grouped products reads it; else 0.
+std::vector<uint64_t> expertWeights(const Artifact &artifact, const schema::Target &target);
 
 // Evaluates a checked expression; 5008 where it exceeds 64 bits or divides by zero at these sizes.
 Status evaluateSize(const flatbuffers::Vector<const schema::ExprOp *> *ops, const uint64_t *symbols, uint64_t &result);

@@ -54,6 +54,7 @@ class PackedMap : public MemoryMap {
 public:
   struct Blocks {
     uint8_t *activations, *io, *cache, *weights;
+    uint8_t *experts = nullptr; // ExecPlan::isExpertWeight
   };
   // Artifact and plan must outlive the map.
   PackedMap(const Artifact &artifact, const ExecPlan &plan, const Blocks &blocks)
@@ -64,7 +65,7 @@ public:
   }
   uint8_t *cache(uint64_t layer) const override { return blocks.cache + layer * plan.cacheLayerBytes; }
   uint8_t *weight(uint32_t index, uint32_t number) const override {
-    return blocks.weights + plan.weightOffset(artifact, index, number);
+    return (plan.isExpertWeight(index) ? blocks.experts : blocks.weights) + plan.weightOffset(artifact, index, number);
   }
 
 private:

@@ -22,10 +22,14 @@ Status createExecutor(const Artifact &artifact, const EngineSetup &setup, const 
   auto driver = std::make_unique<Driver>();
   MORAY_TRY(driver->open(options.cuda_library, setup.device.ordinal, targetHint(artifact, 0)));
   MORAY_TRY(chooseCode(artifact, *driver, code));
+  Capacities capacities = setup.capacities;
+  capacities.granule = 0;
+  if (setup.placement && capacities.ranks > 1)
+    MORAY_TRY(driver->granularity(capacities.granule));
   auto modules = std::make_unique<Modules>(*driver);
   MORAY_TRY(modules->load(artifact, code));
   ExecPlan plan;
-  MORAY_TRY(ExecPlan::make(artifact, std::move(code), setup.capacities, plan));
+  MORAY_TRY(ExecPlan::make(artifact, std::move(code), capacities, plan));
   auto made = std::make_unique<CudaExecutor>(artifact, std::move(plan), std::move(driver), std::move(modules));
   MORAY_TRY(made->create(setup, options));
   executor = std::move(made);
@@ -34,25 +38,40 @@ Status createExecutor(const Artifact &artifact, const EngineSetup &setup, const 
 
 Status CudaExecutor::create(const EngineSetup &setup, const moray_engine_options &options) {
   waitAfterLaunch = options.cuda_sync != 0;
-  MORAY_TRY(allocate(setup.device.guarded));
+  MORAY_TRY(allocate(setup));
   MORAY_TRY(bind(memory.map()));
   makeParameters();
   makeBuckets(options.cuda_graphs && !options.cuda_sync && !options.profile);
   if (options.profile)
     MORAY_TRY(prepareProfile(options.profile > 1));
-  const UploadSource source = {!artifact.metadata().weights_embedded(), options.random_weights_seed,
-                               setup.capacities.threads};
-  return uploadWeights(*driver, artifact, plan, memory, source);
+  source = {!artifact.metadata().weights_embedded(), options.random_weights_seed, setup.capacities.threads};
+  MORAY_TRY(uploadWeights(*driver, artifact, plan, memory, source, uploadedBytes));
+  return plan.expertRange ? moveExperts(*setup.placement) : Status();
 }
 
-Status CudaExecutor::allocate(bool guarded) {
+Status CudaExecutor::moveExperts(const comm::ModelPlacement &placement) {
+  MORAY_TRY(experts.prepare(placement, rank));
+  MORAY_TRY(uploadExperts(*driver, artifact, experts, source, uploadedBytes));
+  MORAY_TRY(experts.commit());
+  plan.setExpertMemory(experts.bytesOf(placement, rank));
+  return {};
+}
+
+Status CudaExecutor::allocate(const EngineSetup &setup) {
+  const bool guarded = setup.device.guarded;
   size_t free = 0, total = 0;
   MORAY_TRY(check((*driver)->memGetInfo(&free, &total), "asking for free memory"));
   plan.memory.available = free;
+  if (plan.expertRange) {
+    rank = setup.group->found.rank;
+    plan.setExpertMemory(experts.bytesOf(*setup.placement, rank));
+  }
   const char *advice = "use a shorter context, fewer sequences or fewer rows, or a device with more memory";
   if (plan.memory.total > free)
     return memoryError(advice);
-  Status status = memory.allocate(artifact, guarded);
+  if (plan.expertRange)
+    MORAY_TRY(experts.reserve());
+  Status status = memory.allocate(artifact, guarded, experts.address());
   if (moray_status_code(status.get()) == kE5001)
     return memoryError(guarded ? "a guarded arena takes more than this plan, as its buffers share nothing; use "
                                  "--arena=packed, a shorter context, fewer sequences or fewer rows"
@@ -141,6 +160,7 @@ CudaExecutor::~CudaExecutor() {
 void CudaExecutor::describe(moray_engine_info &info) const {
   info.device = {driver->name(), strlen(driver->name())};
   info.sm = driver->sm();
+  info.weight_bytes_read = uploadedBytes;
   info.bucket_count = buckets.size();
 }
 

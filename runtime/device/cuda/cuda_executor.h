@@ -3,6 +3,7 @@
 #pragma once
 #include "runtime/device/cuda/device_memory.h"
 #include "runtime/device/cuda/module.h"
+#include "runtime/device/cuda/upload.h"
 #include "runtime/device/options.h"
 #include "runtime/exec/executor.h"
 
@@ -12,7 +13,7 @@ class CudaExecutor : public Executor {
 public:
   CudaExecutor(const Artifact &artifact, ExecPlan plan, std::unique_ptr<Driver> opened, std::unique_ptr<Modules> loaded)
       : Executor(artifact, std::move(plan)), driver(std::move(opened)), modules(std::move(loaded)),
-        memory(*driver, this->plan) {}
+        experts(*driver, this->artifact, this->plan), memory(*driver, this->plan) {}
   ~CudaExecutor() override;
 
   // Compares need and have before it allocates, binds, uploads the weights. Errors: 5001 with a table of needs, 5010,
@@ -46,7 +47,9 @@ private:
     uint32_t slot;
   };
 
-  Status allocate(bool guarded);
+  Status allocate(const EngineSetup &setup);
+  // The weights of experts that this rank lacks for a placement; then gives back those that it no longer needs.
+  Status moveExperts(const comm::ModelPlacement &placement);
   Status zeroCounters();
   void makeParameters();
   void makeBuckets(bool graphs);
@@ -78,6 +81,7 @@ private:
 
   std::unique_ptr<Driver> driver;
   std::unique_ptr<Modules> modules;
+  ExpertMemory experts;
   DeviceMemory memory;
   Stream stream = nullptr;
   void *pinned = nullptr; // the io block of the host
@@ -92,6 +96,9 @@ private:
   int32_t evaluated[4] = {-1, 0, 0, 0}; // the counts that `grids` are for
   uint64_t evaluatedMost = 0;           // and the rows of a rank
 
+  UploadSource source = {};
+  uint64_t uploadedBytes = 0; // of weights
+  uint32_t rank = 0;
   bool waitAfterLaunch = false, lost = false;
   uint64_t stepNumber = 0, lostStep = 0;
   const char *stepKind = "";

@@ -34,14 +34,14 @@ Status DeviceMemory::take(uint64_t bytes, Address &address) {
   return {};
 }
 
-Status DeviceMemory::allocate(const Artifact &artifact, bool asGuarded) {
+Status DeviceMemory::allocate(const Artifact &artifact, bool asGuarded, Address experts) {
   guarded = asGuarded;
-  return guarded ? allocateGuarded(artifact) : allocatePacked(artifact);
+  return guarded ? allocateGuarded(artifact, experts) : allocatePacked(artifact, experts);
 }
 
-Status DeviceMemory::allocatePacked(const Artifact &artifact) {
+Status DeviceMemory::allocatePacked(const Artifact &artifact, Address experts) {
   Address base = 0;
-  MORAY_TRY(take(plan.memory.total, base));
+  MORAY_TRY(take(plan.arenaBytes(), base));
   // The same order and alignment as in the plan's total.
   auto next = [&base](uint64_t bytes) {
     const Address start = base;
@@ -49,16 +49,17 @@ Status DeviceMemory::allocatePacked(const Artifact &artifact) {
     return start;
   };
   const Address cache = next(plan.memory.cache), activations = next(plan.memory.activations);
-  const Address scratch = next(plan.memory.scratch), io = next(plan.memory.io), weights = next(plan.memory.weights);
+  const Address scratch = next(plan.memory.scratch), io = next(plan.memory.io), weights = next(plan.arenaWeights);
   scratchAddresses.assign(plan.scratch.size(), scratch);
   liveAddress = io + plan.liveOffset;
   faultAddress = io + plan.faultOffset;
-  places = std::make_unique<PackedMap>(
-      artifact, plan, PackedMap::Blocks{toPointer(activations), toPointer(io), toPointer(cache), toPointer(weights)});
+  places = std::make_unique<PackedMap>(artifact, plan,
+                                       PackedMap::Blocks{toPointer(activations), toPointer(io), toPointer(cache),
+                                                         toPointer(weights), toPointer(experts)});
   return {};
 }
 
-Status DeviceMemory::allocateGuarded(const Artifact &artifact) {
+Status DeviceMemory::allocateGuarded(const Artifact &artifact, Address experts) {
   auto map = std::make_unique<GuardedMap>();
   auto add = [this](std::vector<Address> &list, uint64_t bytes) {
     Address address = 0;
@@ -74,8 +75,13 @@ Status DeviceMemory::allocateGuarded(const Artifact &artifact) {
   for (uint32_t w = 0; w < plan.gpuWeightFirst.size(); ++w) {
     const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
     map->weights.emplace_back();
-    for (uint32_t i = 0; i < weight.offsets()->size(); ++i)
-      MORAY_TRY(add(map->weights.back(), plan.weightOffset(artifact, w, i) == schema::kNoOffset ? 0 : weight.bytes()));
+    for (uint32_t i = 0; i < weight.offsets()->size(); ++i) {
+      const uint64_t offset = plan.weightOffset(artifact, w, i);
+      if (plan.isExpertWeight(w))
+        map->weights.back().push_back(offset == schema::kNoOffset ? 0 : experts + offset);
+      else
+        MORAY_TRY(add(map->weights.back(), offset == schema::kNoOffset ? 0 : weight.bytes()));
+    }
   }
   for (uint64_t bytes : plan.inputBytes)
     MORAY_TRY(add(map->inputs, bytes));

@@ -17,8 +17,9 @@ public:
   DeviceMemory(const DeviceMemory &) = delete;
   DeviceMemory &operator=(const DeviceMemory &) = delete;
 
-  // Allocates everything in the plan. 5001 from the driver where it does not fit.
-  Status allocate(const Artifact &artifact, bool guarded);
+  // Allocates everything in the plan but the memory of experts, whose addresses begin at `experts`. 5001 from the
+  // driver where it does not fit.
+  Status allocate(const Artifact &artifact, bool guarded, Address experts);
 
   const MemoryMap &map() const { return *places; }
   bool isGuarded() const { return guarded; }
@@ -30,8 +31,8 @@ public:
   Status take(uint64_t bytes, Address &address);
 
 private:
-  Status allocatePacked(const Artifact &artifact);
-  Status allocateGuarded(const Artifact &artifact);
+  Status allocatePacked(const Artifact &artifact, Address experts);
+  Status allocateGuarded(const Artifact &artifact, Address experts);
 
   const Driver &driver;
   const ExecPlan &plan;

@@ -168,6 +168,17 @@ Status Driver::attribute(DeviceAttribute which, int &value) const {
   return check(table.deviceGetAttribute(&value, which, device), "asking for an attribute of the device");
 }
 
+Status Driver::granularity(uint64_t &bytes) const {
+  const MemoryProperties properties = memoryProperties();
+  size_t granule = 0;
+  int supported = 0;
+  MORAY_TRY(attribute(kVirtualMemory, supported));
+  if (supported)
+    MORAY_TRY(check(table.memGranularity(&granule, &properties, 0), "asking for the granularity of its memory"));
+  bytes = granule;
+  return {};
+}
+
 Status Driver::check(Result result, const char *what, const std::string &hint) const {
   if (result == kSuccess)
     return {};

@@ -30,6 +30,10 @@ public:
   unsigned sm() const { return capability; }    // 10 * major + minor
   int version() const { return driverVersion; } // 1000 * major + 10 * minor of the CUDA version
   Status attribute(DeviceAttribute which, int &value) const;
+  // Pinned memory of this device, as it is created to be mapped.
+  MemoryProperties memoryProperties() const { return {kMemoryPinned, 0, {kLocationDevice, device}, nullptr, {}}; }
+  // Of mapped memory; 0 where the device cannot map any.
+  Status granularity(uint64_t &bytes) const;
 
 private:
   Status load(const char *library, const std::string &hint);

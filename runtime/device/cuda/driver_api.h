@@ -17,6 +17,27 @@ using Stream = struct CUstream_st *;
 using Event = struct CUevent_st *;
 using Graph = struct CUgraph_st *;
 using GraphExec = struct CUgraphExec_st *;
+using PhysicalMemory = unsigned long long; // CUmemGenericAllocationHandle
+
+// CUmemLocation, CUmemAllocationProp and CUmemAccessDesc; enumerations are ints.
+struct MemoryLocation {
+  int type, id;
+};
+struct MemoryProperties {
+  int type, handleTypes;
+  MemoryLocation location;
+  void *windows;
+  unsigned char flags[8];
+};
+struct MemoryAccess {
+  MemoryLocation location;
+  int flags;
+};
+enum MemoryValue : int {
+  kMemoryPinned = 1,    // CU_MEM_ALLOCATION_TYPE_PINNED
+  kLocationDevice = 1,  // CU_MEM_LOCATION_TYPE_DEVICE
+  kAccessReadWrite = 3, // CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+};
 
 // Codes that the runtime tells apart (driver.cpp has the sentences).
 enum : Result {
@@ -73,6 +94,7 @@ enum DeviceAttribute : int {
   kComputeMajor = 75,
   kComputeMinor = 76,
   kMaxSharedPerBlockOptin = 97,
+  kVirtualMemory = 102,
 };
 
 // CUfunction_attribute.
@@ -114,6 +136,17 @@ enum CaptureMode : int { kCaptureThreadLocal = 1 }; // CU_STREAM_CAPTURE_MODE_TH
   X(memGetInfo, cuMemGetInfo_v2, Result, (size_t *free, size_t *total))                                                \
   X(memAlloc, cuMemAlloc_v2, Result, (Address * address, size_t bytes))                                                \
   X(memFree, cuMemFree_v2, Result, (Address address))                                                                  \
+  X(memGranularity, cuMemGetAllocationGranularity, Result, (size_t *bytes, const MemoryProperties *of, int option))    \
+  X(memReserve, cuMemAddressReserve, Result,                                                                           \
+    (Address * address, size_t bytes, size_t alignment, Address wish, unsigned long long flags))                       \
+  X(memUnreserve, cuMemAddressFree, Result, (Address address, size_t bytes))                                           \
+  X(memCreate, cuMemCreate, Result,                                                                                    \
+    (PhysicalMemory * memory, size_t bytes, const MemoryProperties *of, unsigned long long flags))                     \
+  X(memRelease, cuMemRelease, Result, (PhysicalMemory memory))                                                         \
+  X(memMap, cuMemMap, Result,                                                                                          \
+    (Address address, size_t bytes, size_t offset, PhysicalMemory memory, unsigned long long flags))                   \
+  X(memUnmap, cuMemUnmap, Result, (Address address, size_t bytes))                                                     \
+  X(memSetAccess, cuMemSetAccess, Result, (Address address, size_t bytes, const MemoryAccess *access, size_t count))   \
   X(memAllocHost, cuMemAllocHost_v2, Result, (void **address, size_t bytes))                                           \
   X(memFreeHost, cuMemFreeHost, Result, (void *address))                                                               \
   X(memcpyHtoDAsync, cuMemcpyHtoDAsync_v2, Result, (Address to, const void *from, size_t bytes, Stream stream))        \

@@ -16,13 +16,14 @@ constexpr uint64_t kLargestGap = 4096;       // between tensors that are copied 
 
 class Uploader {
 public:
-  Uploader(const Driver &driver, const Artifact &artifact, const UploadSource &source, bool apart)
-      : driver(driver), artifact(artifact), source(source), apart(apart) {}
+  Uploader(const Driver &driver, const Artifact &artifact, const UploadSource &source)
+      : driver(driver), artifact(artifact), source(source) {}
   ~Uploader();
 
   Status start();
-  // Tensors come in the order of their addresses.
-  Status add(const RandomTensor &tensor, Address to);
+  // Copies bytes [begin, begin + bytes) of a tensor. Tensors come in the order of their addresses; what lies closer
+  // than `gap` to the one before may be copied with it, zeros between them.
+  Status add(const RandomTensor &tensor, uint64_t begin, uint64_t bytes, Address to, uint64_t gap);
   Status finish();
 
 private:
@@ -32,7 +33,6 @@ private:
   const Driver &driver;
   const Artifact &artifact;
   const UploadSource &source;
-  const bool apart; // each tensor is an allocation of its own
   ThreadPool pool;
   Stream stream = nullptr;
   void *staging[2] = {};
@@ -78,15 +78,11 @@ Status Uploader::flush() {
   return driver.check(driver->eventSynchronize(copied[turn]), what);
 }
 
-Status Uploader::add(const RandomTensor &tensor, Address to) {
-  const uint64_t bytes = tensor.weight->bytes();
-  if (apart)
-    MORAY_TRY(flush());
+Status Uploader::add(const RandomTensor &tensor, uint64_t begin, uint64_t bytes, Address to, uint64_t gap) {
   for (uint64_t done = 0; done < bytes;) {
     const Address place = to + done;
     const Address windowEnd = windowStart + windowBytes;
-    if (windowBytes != 0 &&
-        (place < windowEnd || place - windowEnd > kLargestGap || place - windowStart >= kStagingBytes))
+    if (windowBytes != 0 && (place < windowEnd || place - windowEnd > gap || place - windowStart >= kStagingBytes))
       MORAY_TRY(flush());
     if (windowBytes == 0)
       windowStart = place;
@@ -94,7 +90,7 @@ Status Uploader::add(const RandomTensor &tensor, Address to) {
     const uint64_t at = place - windowStart;
     const uint64_t size = std::min(bytes - done, kStagingBytes - at);
     memset(window + windowBytes, 0, at - windowBytes);
-    fill(tensor, done, size, window + at);
+    fill(tensor, begin + done, size, window + at);
     windowBytes = at + size;
     done += size;
   }
@@ -134,15 +130,35 @@ Status Uploader::finish() {
 } // namespace
 
 Status uploadWeights(const Driver &driver, const Artifact &artifact, const ExecPlan &plan, const DeviceMemory &memory,
-                     const UploadSource &source) {
-  Uploader uploader(driver, artifact, source, memory.isGuarded());
+                     const UploadSource &source, uint64_t &uploaded) {
+  Uploader uploader(driver, artifact, source);
   MORAY_TRY(uploader.start());
+  // Where each tensor is an allocation of its own, no copy covers two.
+  const uint64_t gap = memory.isGuarded() ? 0 : kLargestGap;
   for (uint32_t w = 0; w < plan.gpuWeightFirst.size(); ++w) {
     const schema::Weight &weight = *artifact.metadata().weights()->Get(w);
-    for (uint32_t i = 0; i < weight.offsets()->size(); ++i)
-      if (plan.weightOffset(artifact, w, i) != schema::kNoOffset)
-        MORAY_TRY(uploader.add({&weight, artifact.text(weight.name()), source.seed, i},
-                               toAddress(memory.map().weight(w, i))));
+    for (uint32_t i = 0; i < weight.offsets()->size() && !plan.isExpertWeight(w); ++i) {
+      if (plan.weightOffset(artifact, w, i) == schema::kNoOffset)
+        continue;
+      uploaded += weight.bytes();
+      MORAY_TRY(uploader.add({&weight, artifact.text(weight.name()), source.seed, i}, 0, weight.bytes(),
+                             toAddress(memory.map().weight(w, i)), gap));
+    }
+  }
+  return uploader.finish();
+}
+
+Status uploadExperts(const Driver &driver, const Artifact &artifact, const ExpertMemory &memory,
+                     const UploadSource &source, uint64_t &uploaded) {
+  if (memory.fresh().empty())
+    return {};
+  Uploader uploader(driver, artifact, source);
+  MORAY_TRY(uploader.start());
+  for (const ExpertSlice &slice : memory.fresh()) {
+    const schema::Weight &weight = *artifact.metadata().weights()->Get(slice.weight);
+    uploaded += slice.bytes;
+    MORAY_TRY(uploader.add({&weight, artifact.text(weight.name()), source.seed, slice.number}, slice.begin, slice.bytes,
+                           memory.address() + slice.offset, 0));
   }
   return uploader.finish();
 }

@@ -1,6 +1,7 @@
 // Copies the weights of an artifact to a GPU, reading the file while the device copies.
 #pragma once
 #include "runtime/device/cuda/device_memory.h"
+#include "runtime/device/cuda/expert_memory.h"
 
 namespace moray::rt::cuda {
 
@@ -10,8 +11,12 @@ struct UploadSource {
   uint32_t threads; // that read the file or make numbers
 };
 
-// Copies every weight that the plan's target uses through two pinned buffers and waits. Errors: 5001, 5010, 5020, 5021.
+// Copies every weight that the plan's target uses, but those of single experts, through two pinned buffers and waits.
+// Adds the bytes to `uploaded`. Errors: 5001, 5010, 5020, 5021.
 Status uploadWeights(const Driver &driver, const Artifact &artifact, const ExecPlan &plan, const DeviceMemory &memory,
-                     const UploadSource &source);
+                     const UploadSource &source, uint64_t &uploaded);
+// The same for what a rank's experts lack (ExpertMemory::fresh).
+Status uploadExperts(const Driver &driver, const Artifact &artifact, const ExpertMemory &memory,
+                     const UploadSource &source, uint64_t &uploaded);
 
 } // namespace moray::rt::cuda

@@ -318,6 +318,7 @@ typedef struct moray_engine_info {
   uint64_t cache_pages;
   moray_memory_plan memory;
   uint64_t create_ns;
+  uint64_t weight_bytes_read; /* GPU: weights copied to the device so far, of experts those that live on this rank */
 } moray_engine_info;
 
 MORAY_API void moray_engine_options_init(moray_engine_options *options);

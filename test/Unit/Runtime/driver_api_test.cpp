@@ -74,6 +74,13 @@ static_assert(+kMultiprocessors == +CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(+kL2CacheBytes == +CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
 static_assert(+kComputeMajor == +CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 static_assert(+kComputeMinor == +CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+static_assert(sizeof(MemoryProperties) == sizeof(CUmemAllocationProp) &&
+              sizeof(MemoryAccess) == sizeof(CUmemAccessDesc));
+static_assert(offsetof(MemoryProperties, location) == offsetof(CUmemAllocationProp, location));
+static_assert(offsetof(MemoryProperties, flags) == offsetof(CUmemAllocationProp, allocFlags));
+static_assert(+kMemoryPinned == +CU_MEM_ALLOCATION_TYPE_PINNED && +kLocationDevice == +CU_MEM_LOCATION_TYPE_DEVICE);
+static_assert(+kAccessReadWrite == +CU_MEM_ACCESS_FLAGS_PROT_READWRITE);
+static_assert(+kVirtualMemory == +CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED);
 static_assert(+kMaxSharedPerBlockOptin == +CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
 static_assert(+kMaxThreadsPerBlock == +CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK);
 static_assert(+kMaxDynamicSharedBytes == +CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES);

@@ -214,6 +214,19 @@ blocks.erase(address);
 free(reinterpret_cast<void *>(address));
 return dropHandle(fake_name);
 }
+// Mapped memory is for several ranks, which the simulator has.
+#define FAKE_NOTHING(symbol, parameters)                                                                               \
+  FAKE(symbol, parameters) return kNotSupported;                                                                       \
+  }
+FAKE_NOTHING(cuMemGetAllocationGranularity, (size_t *, const MemoryProperties *, int))
+FAKE_NOTHING(cuMemAddressReserve, (Address *, size_t, size_t, Address, unsigned long long))
+FAKE_NOTHING(cuMemAddressFree, (Address, size_t))
+FAKE_NOTHING(cuMemCreate, (PhysicalMemory *, size_t, const MemoryProperties *, unsigned long long))
+FAKE_NOTHING(cuMemRelease, (PhysicalMemory))
+FAKE_NOTHING(cuMemMap, (Address, size_t, size_t, PhysicalMemory, unsigned long long))
+FAKE_NOTHING(cuMemUnmap, (Address, size_t))
+FAKE_NOTHING(cuMemSetAccess, (Address, size_t, const MemoryAccess *, size_t))
+#undef FAKE_NOTHING
 FAKE(cuMemAllocHost_v2, (void **address, size_t bytes))
 return makeHandle(address, malloc(bytes));
 }
