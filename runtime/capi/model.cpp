@@ -209,8 +209,8 @@ moray_status *moray_model_query_kernel(const moray_model *model, size_t targetIn
   const schema::Kernel *kernel = nullptr;
   if (Status status = findKernel(model, targetIndex, index, kernel); !status.ok())
     return status.release();
-  static const char *const classes[] = {"gemm",   "grouped-gemm", "attention", "row",
-                                        "router", "permute",      "sampling",  "probe", "exchange"};
+  static const char *const classes[] = {"gemm",    "grouped-gemm", "attention", "row",     "router",
+                                        "permute", "sampling",     "probe",     "exchange"};
   const schema::Target &target = model->artifact.target(static_cast<uint32_t>(targetIndex));
   info->name = model->artifact.text(kernel->name());
   info->klass = literal(classes[static_cast<size_t>(kernel->klass())]);
@@ -264,7 +264,7 @@ moray_status *moray_model_query_program(const moray_model *model, size_t targetI
     return status.release();
   if (Status status = checkIndex(index, sizeOf(target->programs()), "program"); !status.ok())
     return status.release();
-  static const char *const kinds[] = {"step", "layer", "sample", "score", "step-dist"};
+  static const char *const kinds[] = {"step", "layer", "sample", "score", "step-dist", "step-overlap"};
   const schema::Program &program = *target->programs()->Get(static_cast<uint32_t>(index));
   uint64_t launches = 0, operands = 0;
   countLaunches(*target, program, launches, operands);

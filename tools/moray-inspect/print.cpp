@@ -65,7 +65,7 @@ static void printTarget(const Json &target) {
   std::printf("  %-20s %zu, %s of code%s\n", "kernels", target["kernels"].size(),
               bytesText(target["code_bytes"]).c_str(), code.c_str());
   for (const Json &program : target["programs"])
-    std::printf("  %-9s %-20s %4llu commands, %5llu launches, %3llu buffers\n",
+    std::printf("  %-12s %-20s %4llu commands, %5llu launches, %3llu buffers\n",
                 program["kind"].get<std::string>().c_str(), program["name"].get<std::string>().c_str(),
                 number(program["commands"]), number(program["launches"]), number(program["buffers"]));
 }

@@ -134,7 +134,7 @@ typedef struct moray_stage_info {
 
 typedef struct moray_program_info {
   moray_string name;
-  moray_string kind; /* "step", "layer", "sample", "score", "step-dist" */
+  moray_string kind; /* "step", "layer", "sample", "score", "step-dist", "step-overlap" */
   size_t buffer_count, command_count;
   size_t launch_count; /* launches of one run, calls expanded */
 } moray_program_info;
