@@ -68,12 +68,12 @@ static int run(const BenchOptions &options) {
   std::vector<BenchTest> tests = listTests(options);
   if (tests.empty())
     return fail("E1006", "no test is left", "give -p or -n a number above 0", kExitUsage);
-  Group group; // outlives the engine
-  moray_group_info ranks = {};
-  if (int code = createGroup(options.group, group, ranks))
-    return code;
   Model model;
   if (int code = loadModel(options.model, /*verifyWeights=*/false, model))
+    return code;
+  Group group; // outlives the engine
+  moray_group_info ranks = {};
+  if (int code = createGroup(options.group, model, group, ranks))
     return code;
   Engine engine;
   if (int code = createBenchEngine(options, tests, model, group, engine))
