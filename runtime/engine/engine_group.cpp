@@ -15,6 +15,7 @@ Status Engine::joinGroup() {
   auto made = std::make_unique<GroupLink>();
   MORAY_TRY(made->join(artifact, setup));
   link = std::move(made);
+  setup.placement = &link->placementAtStart();
   return {};
 }
 

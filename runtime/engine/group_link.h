@@ -14,6 +14,7 @@ public:
   Status join(const Artifact &artifact, const EngineSetup &setup);
   // What the executor needs for the steps of all ranks.
   ExchangeSetup exchange() const { return {group, placement, channel.get()}; }
+  const comm::ModelPlacement &placementAtStart() const { return placement; }
 
   uint32_t rank() const { return group->found.rank; }
   uint32_t ranks() const { return group->found.ranks; }

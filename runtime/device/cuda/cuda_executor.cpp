@@ -46,15 +46,11 @@ Status CudaExecutor::create(const EngineSetup &setup, const moray_engine_options
     MORAY_TRY(prepareProfile(options.profile > 1));
   source = {!artifact.metadata().weights_embedded(), options.random_weights_seed, setup.capacities.threads};
   MORAY_TRY(uploadWeights(*driver, artifact, plan, memory, source, uploadedBytes));
-  return plan.expertRange ? moveExperts(*setup.placement) : Status();
-}
-
-Status CudaExecutor::moveExperts(const comm::ModelPlacement &placement) {
-  MORAY_TRY(experts.prepare(placement, rank));
-  MORAY_TRY(uploadExperts(*driver, artifact, experts, source, uploadedBytes));
-  MORAY_TRY(experts.commit());
-  plan.setExpertMemory(experts.bytesOf(placement, rank));
-  return {};
+  if (!plan.expertRange)
+    return {};
+  MORAY_TRY(experts.prepare(*setup.placement, rank));
+  MORAY_TRY(uploadExperts(*driver, artifact, experts, source, UINT64_MAX, freshUploaded, uploadedBytes));
+  return experts.commit();
 }
 
 Status CudaExecutor::allocate(const EngineSetup &setup) {
@@ -173,8 +169,32 @@ moray_bucket_info CudaExecutor::bucket(size_t index) const {
 Status CudaExecutor::openExchange(const ExchangeSetup &) { return fail(kE5012, "no distributed steps on a GPU"); }
 Status CudaExecutor::closeExchange() { return {}; }
 void CudaExecutor::beginStep(const comm::StepDecision &) {}
-Status CudaExecutor::preparePlacement(const comm::ModelPlacement &, bool &) { return {}; }
-Status CudaExecutor::setPlacement(const comm::ModelPlacement &) { return {}; }
+
+Status CudaExecutor::preparePlacement(const comm::ModelPlacement &placement, bool &ready) {
+  constexpr uint64_t kBytesPerCall = 64u << 20; // what the next step may have to wait for
+  ready = true;
+  if (!plan.expertRange)
+    return {};
+  MORAY_TRY(driver->enter());
+  if (!preparing)
+    MORAY_TRY(experts.prepare(placement, rank));
+  freshUploaded = preparing ? freshUploaded : 0;
+  preparing = true;
+  MORAY_TRY(uploadExperts(*driver, artifact, experts, source, kBytesPerCall, freshUploaded, uploadedBytes));
+  ready = freshUploaded == experts.fresh().size();
+  return {};
+}
+
+Status CudaExecutor::setPlacement(const comm::ModelPlacement &placement) {
+  preparing = false;
+  if (!plan.expertRange)
+    return {};
+  MORAY_TRY(driver->enter());
+  MORAY_TRY(experts.commit());
+  plan.setExpertMemory(experts.bytesOf(placement, rank));
+  return {};
+}
+
 Status CudaExecutor::addExpertLoads(uint64_t *) { return {}; }
 
 // ---- steps ----

@@ -48,8 +48,6 @@ private:
   };
 
   Status allocate(const EngineSetup &setup);
-  // The weights of experts that this rank lacks for a placement; then gives back those that it no longer needs.
-  Status moveExperts(const comm::ModelPlacement &placement);
   Status zeroCounters();
   void makeParameters();
   void makeBuckets(bool graphs);
@@ -98,6 +96,8 @@ private:
 
   UploadSource source = {};
   uint64_t uploadedBytes = 0; // of weights
+  bool preparing = false;     // another placement
+  size_t freshUploaded = 0;   // of ExpertMemory::fresh
   uint32_t rank = 0;
   bool waitAfterLaunch = false, lost = false;
   uint64_t stepNumber = 0, lostStep = 0;

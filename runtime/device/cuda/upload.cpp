@@ -149,12 +149,14 @@ Status uploadWeights(const Driver &driver, const Artifact &artifact, const ExecP
 }
 
 Status uploadExperts(const Driver &driver, const Artifact &artifact, const ExpertMemory &memory,
-                     const UploadSource &source, uint64_t &uploaded) {
-  if (memory.fresh().empty())
+                     const UploadSource &source, uint64_t most, size_t &next, uint64_t &uploaded) {
+  if (next == memory.fresh().size())
     return {};
   Uploader uploader(driver, artifact, source);
   MORAY_TRY(uploader.start());
-  for (const ExpertSlice &slice : memory.fresh()) {
+  for (uint64_t done = 0; done < most && next < memory.fresh().size(); ++next) {
+    const ExpertSlice &slice = memory.fresh()[next];
+    done += slice.bytes;
     const schema::Weight &weight = *artifact.metadata().weights()->Get(slice.weight);
     uploaded += slice.bytes;
     MORAY_TRY(uploader.add({&weight, artifact.text(weight.name()), source.seed, slice.number}, slice.begin, slice.bytes,

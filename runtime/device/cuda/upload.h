@@ -15,8 +15,9 @@ struct UploadSource {
 // Adds the bytes to `uploaded`. Errors: 5001, 5010, 5020, 5021.
 Status uploadWeights(const Driver &driver, const Artifact &artifact, const ExecPlan &plan, const DeviceMemory &memory,
                      const UploadSource &source, uint64_t &uploaded);
-// The same for what a rank's experts lack (ExpertMemory::fresh).
+// The same for what a rank's experts lack (ExpertMemory::fresh), from slice `next` on, which it advances; ends with the
+// slice that makes it `most` bytes or more.
 Status uploadExperts(const Driver &driver, const Artifact &artifact, const ExpertMemory &memory,
-                     const UploadSource &source, uint64_t &uploaded);
+                     const UploadSource &source, uint64_t most, size_t &next, uint64_t &uploaded);
 
 } // namespace moray::rt::cuda

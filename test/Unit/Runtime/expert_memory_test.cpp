@@ -72,6 +72,13 @@ protected:
     return ExecPlan::make(artifact, std::move(code), capacities, plan);
   }
 
+  // A slice per call.
+  Status uploadAll(const ExpertMemory &experts, uint64_t &uploaded, uint32_t threads) {
+    for (size_t next = 0; next < experts.fresh().size();)
+      MORAY_TRY(uploadExperts(driver, artifact, experts, {false, 0, threads}, 1, next, uploaded));
+    return {};
+  }
+
   // Whether the bytes of an expert lie where kernels look for them.
   bool holds(const MemoryMap &map, uint32_t layer, uint32_t expert) {
     std::vector<uint8_t> bytes(kExpertBytes);
@@ -109,7 +116,7 @@ TEST_F(ExpertMemoryTest, RanksHoldTheirExperts) {
         ASSERT_DONE(uploadWeights(driver, artifact, plan, memory, {false, 0, 2}, uploaded));
         if (plan.expertRange) {
           ASSERT_DONE(experts.prepare(placement, rank));
-          ASSERT_DONE(uploadExperts(driver, artifact, experts, {false, 0, 2}, uploaded));
+          ASSERT_DONE(uploadAll(experts, uploaded, 2));
           ASSERT_DONE(experts.commit());
         }
         const uint64_t others = artifact.metadata().weights()->Get(0)->bytes(),
@@ -148,13 +155,13 @@ TEST_F(ExpertMemoryTest, MovesKeepWhatStays) {
   uint64_t uploaded = 0;
   size_t freeAtFirst = 0, freeBetween = 0, freeAtEnd = 0, total = 0;
   ASSERT_DONE(experts.prepare(first, 0));
-  ASSERT_DONE(uploadExperts(driver, artifact, experts, {false, 0, 1}, uploaded));
+  ASSERT_DONE(uploadAll(experts, uploaded, 1));
   ASSERT_DONE(experts.commit());
   ASSERT_EQ(driver->memGetInfo(&freeAtFirst, &total), kSuccess);
   EXPECT_EQ(uploaded, 12 * kExpertBytes);
   ASSERT_DONE(experts.prepare(second, 0));
   EXPECT_EQ(experts.fresh().size(), 2u);
-  ASSERT_DONE(uploadExperts(driver, artifact, experts, {false, 0, 1}, uploaded));
+  ASSERT_DONE(uploadAll(experts, uploaded, 1));
   EXPECT_EQ(uploaded, 14 * kExpertBytes) << "only what moved was read";
   EXPECT_TRUE(holds(memory.map(), 1, 0)) << "the old placement works until the swap";
   ASSERT_EQ(driver->memGetInfo(&freeBetween, &total), kSuccess);
