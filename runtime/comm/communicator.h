@@ -130,6 +130,9 @@ public:
 
   // Number of the step that the following collectives belong to, for messages; compared between ranks.
   virtual void beginStep(uint64_t step) = 0;
+  // Between two steps, on all ranks before the same one: what follows uses this placement. 5112 unless it is for as
+  // many experts, ranks and nodes; 5108 between a dispatch and its combine.
+  virtual Status setPlacement(const ModelPlacement &placement) = 0;
   virtual Status startDispatch(uint32_t batch, const DispatchArgs &args) = 0;
   virtual Status startCombine(uint32_t batch, const CombineArgs &args) = 0;
   // Ends what was started for this micro-batch.
@@ -144,8 +147,6 @@ public:
     MORAY_TRY(startCombine(0, args));
     return wait(0);
   }
-  // Where experts live from now on: between two steps, on all ranks before the same step.
-  virtual void setPlacement(const ModelPlacement &placement) = 0;
   // The orderly end: all ranks call it. Without it the destructor abandons what is in flight and waits for nobody.
   virtual Status close() = 0;
 

@@ -29,6 +29,7 @@ template <typename T> static void accumulate(std::vector<T> &begin) {
 // Marks which rows go where in plan.indexOf and counts slots per destination and expert.
 static void countSlots(const Placement &placement, uint32_t home, uint64_t rows, const int32_t *tokens,
                        const int32_t *offsets, SendPlan &plan) {
+  plan.destination.resize(static_cast<size_t>(offsets[placement.experts()]));
   const uint32_t ranks = placement.ranks();
   plan.slotBegin.assign(ranks + size_t{1}, 0);
   plan.countBegin.assign(1, 0);
@@ -41,7 +42,7 @@ static void countSlots(const Placement &placement, uint32_t home, uint64_t rows,
   for (uint32_t expert = 0; expert < placement.experts(); ++expert) {
     for (int32_t slot = offsets[expert]; slot < offsets[expert + 1]; ++slot) {
       const auto row = static_cast<uint64_t>(tokens[slot]);
-      const uint32_t to = placement.rankFor(expert, home, row);
+      const uint32_t to = plan.destination[static_cast<size_t>(slot)] = placement.rankFor(expert, home, row);
       Span<const uint32_t> experts = placement.expertsOn(to);
       while (experts[resident[to]] < expert)
         ++resident[to];
@@ -53,9 +54,31 @@ static void countSlots(const Placement &placement, uint32_t home, uint64_t rows,
   accumulate(plan.slotBegin);
 }
 
+// Finds the slots of each row; they are as many for each.
+static Status listSlots(uint64_t rows, const int32_t *tokens, uint64_t slots, SendPlan &plan) {
+  const uint64_t perRow = rows == 0 ? 0 : slots / rows;
+  plan.slotsPerRow = static_cast<uint32_t>(perRow);
+  plan.slotOf.resize(slots);
+  plan.seen.assign(rows, 0);
+  bool even = perRow * rows == slots;
+  for (uint64_t slot = 0; even && slot < slots; ++slot) {
+    const auto row = static_cast<uint64_t>(tokens[slot]);
+    even = plan.seen[row] < perRow;
+    if (even)
+      plan.slotOf[row * perRow + plan.seen[row]++] = static_cast<uint32_t>(slot);
+  }
+  if (!even)
+    return fail(kE5013, "%llu slots are not spread evenly over %llu rows; compile the model again", number(slots),
+                number(rows));
+  return {};
+}
+
 Status planSend(const Placement &placement, uint32_t home, uint64_t rows, const int32_t *tokens, const int32_t *offsets,
-                SendPlan &plan) {
+                const float *gates, SendPlan &plan) {
   MORAY_TRY(checkSlots(placement.experts(), rows, tokens, offsets));
+  if (gates)
+    MORAY_TRY(listSlots(rows, tokens, static_cast<uint64_t>(offsets[placement.experts()]), plan));
+  plan.words = gates ? 2 : 1;
   const uint32_t ranks = placement.ranks();
   countSlots(placement, home, rows, tokens, offsets, plan);
   plan.rows.clear();
@@ -68,18 +91,44 @@ Status planSend(const Placement &placement, uint32_t home, uint64_t rows, const 
       }
     plan.rowBegin.push_back(plan.rows.size());
   }
-  plan.slotRows.resize(plan.slotBegin[ranks]);
-  plan.homeSlots.resize(plan.slotBegin[ranks]);
+  const uint64_t slots = plan.slotBegin[ranks];
+  plan.slotRows.resize(slots * plan.words);
+  plan.homeSlots.resize(slots);
   plan.next.assign(plan.slotBegin.begin(), plan.slotBegin.end() - 1);
-  for (uint32_t expert = 0; expert < placement.experts(); ++expert)
-    for (int32_t slot = offsets[expert]; slot < offsets[expert + 1]; ++slot) {
-      const auto row = static_cast<uint64_t>(tokens[slot]);
-      const uint32_t to = placement.rankFor(expert, home, row);
-      const uint64_t position = plan.next[to]++;
-      plan.slotRows[position] = plan.indexOf[to * rows + row];
-      plan.homeSlots[position] = static_cast<uint32_t>(slot);
-    }
+  plan.seen.assign(gates ? rows : 0, 0);
+  for (uint64_t slot = 0; slot < slots; ++slot) {
+    const auto row = static_cast<uint64_t>(tokens[slot]);
+    const uint32_t to = plan.destination[slot];
+    const uint64_t position = plan.next[to]++;
+    int32_t *word = plan.slotRows.data() + position + plan.slotBegin[to] * (plan.words - 1);
+    *word = plan.indexOf[to * rows + row];
+    if (gates)
+      memcpy(word + (plan.slotBegin[to + 1] - plan.slotBegin[to]), gates + row * plan.slotsPerRow + plan.seen[row]++,
+             sizeof(float));
+    plan.homeSlots[position] = static_cast<uint32_t>(slot);
+  }
   return {};
+}
+
+void planNodes(const Placement &placement, uint64_t rows, SendPlan &plan) {
+  const uint32_t perNode = placement.ranks() / placement.nodes();
+  plan.nodeRows.clear();
+  plan.nodeBegin.assign(1, 0);
+  plan.indexInNode.resize(plan.rows.size());
+  for (uint32_t node = 0; node < placement.nodes(); ++node) {
+    const uint64_t begin = plan.rowBegin[node * perNode], end = plan.rowBegin[(node + 1) * perNode];
+    plan.seen.assign(rows, 0);
+    for (uint64_t i = begin; i < end; ++i)
+      plan.seen[plan.rows[i]] = 1;
+    for (uint32_t row = 0, index = 0; row < rows; ++row)
+      if (plan.seen[row] != 0) {
+        plan.seen[row] = index++;
+        plan.nodeRows.push_back(row);
+      }
+    for (uint64_t i = begin; i < end; ++i)
+      plan.indexInNode[i] = plan.seen[plan.rows[i]];
+    plan.nodeBegin.push_back(plan.nodeRows.size());
+  }
 }
 
 Status planReceive(const Placement &placement, uint32_t rank, Span<const uint64_t> rowsFrom, const Capacity &capacity,
@@ -134,10 +183,10 @@ Status mergeSlots(const Placement &placement, uint32_t rank, const int32_t *slot
                   int32_t *tokensR, int32_t *offsetsR) {
   for (uint32_t source = 0; source < placement.ranks(); ++source) {
     const uint64_t rows = plan.rowBegin[source + 1] - plan.rowBegin[source];
-    for (uint64_t slot = plan.slotBegin[source]; slot < plan.slotBegin[source + 1]; ++slot)
-      if (slotRows[slot] < 0 || static_cast<uint64_t>(slotRows[slot]) >= rows)
-        return fail(kE5113, "rank %u sent a slot of its row %d, but sent %llu rows", source, slotRows[slot],
-                    number(rows));
+    const int32_t *sent = slotRows + plan.words * plan.slotBegin[source];
+    for (uint64_t i = 0; i < plan.slotBegin[source + 1] - plan.slotBegin[source]; ++i)
+      if (sent[i] < 0 || static_cast<uint64_t>(sent[i]) >= rows)
+        return fail(kE5113, "rank %u sent a slot of its row %d, but sent %llu rows", source, sent[i], number(rows));
   }
   const Span<const uint32_t> residents = placement.expertsOn(rank);
   int32_t written = 0, last = 0; // slots so far: of all groups, of whole experts
@@ -145,8 +194,9 @@ Status mergeSlots(const Placement &placement, uint32_t rank, const int32_t *slot
   walkCanonical(
       placement, rank, plan,
       [&](uint32_t source, uint64_t position, uint32_t count) {
+        const int32_t *sent = slotRows + position + (plan.words - 1) * plan.slotBegin[source];
         for (uint32_t i = 0; i < count; ++i)
-          tokensR[written++] = static_cast<int32_t>(plan.rowBegin[source]) + slotRows[position + i];
+          tokensR[written++] = static_cast<int32_t>(plan.rowBegin[source]) + sent[i];
       },
       [&](size_t i) {
         for (; expert <= residents[i]; ++expert)
@@ -158,18 +208,47 @@ Status mergeSlots(const Placement &placement, uint32_t rank, const int32_t *slot
   return {};
 }
 
-void packRows(const SendPlan &plan, uint32_t destination, const uint8_t *x, uint64_t rowBytes, uint8_t *out) {
-  for (uint64_t i = plan.rowBegin[destination]; i < plan.rowBegin[destination + 1]; ++i, out += rowBytes)
-    memcpy(out, x + plan.rows[i] * rowBytes, rowBytes);
+void packRows(Span<const uint32_t> list, const uint8_t *x, uint64_t rowBytes, uint8_t *out) {
+  for (uint32_t row : list) {
+    memcpy(out, x + row * rowBytes, rowBytes);
+    out += rowBytes;
+  }
 }
 
 void packResults(const Placement &placement, uint32_t rank, const uint8_t *er, uint64_t rowBytes, ReceivePlan &plan,
-                 uint8_t *out) {
+                 const SendPlan &own, uint8_t *const *out, uint8_t *e) {
   walkCanonical(
       placement, rank, plan,
-      [&](uint32_t, uint64_t position, uint32_t count) {
-        memcpy(out + position * rowBytes, er, count * rowBytes);
+      [&](uint32_t source, uint64_t position, uint32_t count) {
+        if (source != rank)
+          memcpy(out[source] + (position - plan.slotBegin[source]) * rowBytes, er, count * rowBytes);
+        const uint64_t sent = position - plan.slotBegin[source] + own.slotBegin[rank];
+        for (uint32_t i = 0; source == rank && i < count; ++i)
+          memcpy(e + own.homeSlots[sent + i] * rowBytes, er + i * rowBytes, rowBytes);
         er += count * rowBytes;
+      },
+      [](size_t) {});
+}
+
+void listResults(const Placement &placement, uint32_t rank, const uint8_t *er, uint64_t rowBytes,
+                 const int32_t *slotRows, ReceivePlan &plan, SumLists &lists) {
+  lists.begin(plan.rowBegin[placement.ranks()]);
+  for (uint32_t source = 0; source < placement.ranks(); ++source) {
+    const int32_t *sent = slotRows + plan.words * plan.slotBegin[source];
+    for (uint64_t i = 0; i < plan.slotBegin[source + 1] - plan.slotBegin[source]; ++i)
+      lists.count(plan.rowBegin[source] + static_cast<uint64_t>(sent[i]));
+  }
+  lists.open();
+  walkCanonical(
+      placement, rank, plan,
+      [&](uint32_t source, uint64_t position, uint32_t count) {
+        const int32_t *sent = slotRows + position + plan.slotBegin[source];
+        const uint64_t gates = plan.slotBegin[source + 1] - plan.slotBegin[source];
+        for (uint32_t i = 0; i < count; ++i, er += rowBytes) {
+          float gate;
+          memcpy(&gate, sent + gates + i, sizeof(gate));
+          lists.add(plan.rowBegin[source] + static_cast<uint64_t>(sent[i]), er, gate);
+        }
       },
       [](size_t) {});
 }

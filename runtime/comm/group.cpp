@@ -72,14 +72,14 @@ Status joinGroup(const moray_group &group, const Identity &identity, uint32_t ma
 
 Status makeCommunicator(const moray_group &group, const ModelPlacement &placement, Watch *watch,
                         std::unique_ptr<Communicator> &communicator) {
-  if (!group.mpi)
-    return makeSelfCommunicator(placement, communicator);
   CommunicatorOptions options;
   options.rank = group.found.rank;
   options.ranks = group.found.ranks;
   options.deadlineMs = group.deadlineMs;
   options.combine = group.combine;
   options.library = group.library.empty() ? nullptr : group.library.c_str();
+  if (!group.mpi)
+    return makeHostCommunicator(options, placement, nullptr, nullptr, communicator);
   return makeMpiCommunicator(options, placement, watch, communicator);
 }
 

@@ -30,7 +30,7 @@ Status readPlacement(const moray_placement &given, const moray_group &group, Mod
 // Joins the other ranks and waits for all of them; errors of ControlChannel::open.
 Status joinGroup(const moray_group &group, const Identity &identity, uint32_t maxPayloadBytes,
                  std::unique_ptr<ControlChannel> &channel);
-// Errors of makeSelfCommunicator and makeMpiCommunicator.
+// Errors of makeHostCommunicator and makeMpiCommunicator.
 Status makeCommunicator(const moray_group &group, const ModelPlacement &placement, Watch *watch,
                         std::unique_ptr<Communicator> &communicator);
 

@@ -1,10 +1,8 @@
-// Dispatch and combine over host memory: headers first, then rows, then results, each by one exchange of a transport.
+// The host communicator: order of collectives, waits with deadlines, and the end; micro-batches do the rest.
 #include "runtime/comm/host_communicator.h"
 #include "runtime/base/clock.h"
-#include <algorithm>
+#include "runtime/comm/host_batch.h"
 #include <cinttypes>
-#include <cstring>
-#include <mutex>
 #include <sched.h>
 #include <string>
 #include <time.h>
@@ -18,220 +16,186 @@ const char *nameOf(Operation operation) {
 
 namespace {
 
-constexpr uint32_t kMagic = 0x4844524d; // "MRDH"
 constexpr uint64_t kSpinNs = 20000, kYieldNs = 10000000, kPollNs = 1000000;
 constexpr uint32_t kMostMissing = 8; // named in messages
-
-// What a rank tells another before rows follow; then uint32 counts of slots, one per expert of the receiver.
-struct Header {
-  uint32_t magic;
-  int32_t layer;
-  uint64_t step;
-  uint64_t rows;
-  uint32_t rowBytes;
-  uint32_t experts; // number of counts
-};
-
-// Memory that grows, for what is packed and unpacked.
-class Staging {
-public:
-  Status need(uint64_t bytes, uint8_t *&data) {
-    if (bytes > memory.size()) {
-      Mapping larger;
-      if (!allocatePages(alignUp(std::max<uint64_t>(bytes, 2 * memory.size()), 4096), larger))
-        return fail(kE5001, "no memory for %" PRIu64 " bytes of rows between ranks; use fewer rows per step", bytes);
-      memory = std::move(larger);
-    }
-    data = memory.data();
-    return {};
-  }
-  // A transport that was abandoned may still use it: kept to the end of the process.
-  void keep() {
-    static std::mutex mutex;
-    static std::vector<Mapping> &kept = *new std::vector<Mapping>;
-    const std::lock_guard<std::mutex> lock(mutex);
-    kept.push_back(std::move(memory));
-  }
-
-private:
-  Mapping memory;
-};
 
 class HostCommunicator final : public Communicator {
 public:
   HostCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                    std::unique_ptr<Transport> transport)
-      : options(options), placement(placement), watch(watch), transport(std::move(transport)) {}
+      : deadlineMs(options.deadlineMs), watch(watch), transport(std::move(transport)),
+        shared{options.rank, options.ranks, options.combine, placement, this->transport.get(), 0, 0, {}} {}
   ~HostCommunicator() override {
-    if (transport && state != State::Closed && state != State::Failed)
-      transport->abandon(); // nothing is in flight between collectives
+    if (state == State::Open)
+      giveUp();
   }
 
-  uint32_t rank() const override { return options.rank; }
-  uint32_t ranks() const override { return options.ranks; }
-  void beginStep(uint64_t step) override { place.step = step; }
-  const Counters &counters() const override { return counted; }
-  void setPlacement(const ModelPlacement &next) override { placement = next; }
+  uint32_t rank() const override { return shared.rank; }
+  uint32_t ranks() const override { return shared.ranks; }
+  void beginStep(uint64_t step) override { shared.step = step; }
+  const Counters &counters() const override { return shared.counted; }
 
   Status startDispatch(uint32_t batch, const DispatchArgs &args) override {
-    dispatches[batch] = args;
-    if (args.gates)
-      gates[batch].assign(args.gates, args.gates + args.offsets[placement.experts()]);
-    starts[batch] = Operation::Dispatch;
-    return {};
+    return start(batch, Operation::Dispatch, args.layer, [&] { return batches[batch].startDispatch(args); });
   }
   Status startCombine(uint32_t batch, const CombineArgs &args) override {
-    combines[batch] = args;
-    if (args.gatesOut && dispatches[batch].gates)
-      std::copy(gates[batch].begin(), gates[batch].end(), args.gatesOut);
-    starts[batch] = Operation::Combine;
-    return {};
+    return start(batch, Operation::Combine, args.layer, [&] { return batches[batch].startCombine(args); });
   }
-  Status wait(uint32_t batch) override {
-    if (starts[batch] == Operation::Dispatch) {
-      MORAY_TRY(enter(Operation::Dispatch, dispatches[batch].layer, State::Ready));
-      return leave(dispatchRows(dispatches[batch]), State::Dispatched);
-    }
-    MORAY_TRY(enter(Operation::Combine, combines[batch].layer, State::Dispatched));
-    return leave(combineRows(combines[batch]), State::Ready);
-  }
-  Status progress() override { return {}; }
-  Status close() override {
-    MORAY_TRY(enter(Operation::Shutdown, -1, State::Ready));
-    return leave(transport ? await(&Transport::close) : Status(), State::Closed);
-  }
+  Status wait(uint32_t batch) override;
+  Status progress() override;
+  Status setPlacement(const ModelPlacement &placement) override;
+  Status close() override;
 
 private:
-  enum class State { Ready, Dispatched, Closed, Failed };
+  enum class State { Open, Closed, Failed };
 
-  Status enter(Operation operation, int32_t layer, State wanted);
-  Status leave(Status status, State next);
+  template <typename Begin> Status start(uint32_t batch, Operation operation, int32_t layer, Begin begin);
+  Status checkOpen() const;
+  Status checkIdle(const char *what) const; // 5108 unless both micro-batches are between two layers
+  // Every call ends here: counts its time, and ends the group after an error.
+  Status leave(Status status, uint64_t begunNs);
   void giveUp();
 
-  Status dispatchRows(const DispatchArgs &args);
-  Status exchangeHeaders(const DispatchArgs &args);
-  Status readHeader(const DispatchArgs &args, uint32_t source, const uint8_t *bytes);
-  Status combineRows(const CombineArgs &args);
-
-  // Queue a piece of the next exchange, unless it is empty or to this rank itself.
-  void send(uint32_t peer, const void *data, uint64_t bytes);
-  void receive(uint32_t peer, void *data, uint64_t bytes);
-  Status exchange();
-  Status await(Status (Transport::*advance)(bool &done));
-  uint32_t listMissing(uint32_t (&missing)[kMostMissing]) const;
+  Status advance(const HostBatch *waited, bool &done);
+  Status await(const HostBatch *waited); // null: for the orderly end
+  uint32_t listMissing(const HostBatch *waited, uint32_t (&missing)[kMostMissing]);
   Status stalled(const Waiting &waiting) const;
 
-  const CommunicatorOptions options;
-  const Placement &here() const { return placement.layer(place.layer); }
-
-  ModelPlacement placement;
+  const uint32_t deadlineMs;
   Watch *const watch;
   const std::unique_ptr<Transport> transport;
-  State state = State::Ready;
-  DispatchArgs dispatches[kMicroBatches];
-  CombineArgs combines[kMicroBatches];
-  std::vector<float> gates[kMicroBatches];
-  Operation starts[kMicroBatches] = {};
-  Place place;
-  Counters counted;
-  uint32_t sequence = 0;
-  uint64_t startNs = 0; // of the collective
-  SendPlan sendPlan;
-  ReceivePlan receivePlan;
-  std::vector<uint64_t> rowsFrom;
-  std::vector<int32_t> slotRows; // of all sources, at receivePlan.slotBegin
-  std::vector<Piece> sends, receives;
-  Staging outgoing, incoming;
+  HostRanks shared;
+  HostBatch batches[kMicroBatches] = {{shared, 0}, {shared, 1}};
+  bool started[kMicroBatches] = {}; // and not waited for
+  State state = State::Open;
 };
 
-Status HostCommunicator::enter(Operation operation, int32_t layer, State wanted) {
-  if (state == State::Failed || state == State::Closed)
-    return fail(kE5114, "the group of ranks has %s; start again", state == State::Failed ? "failed before" : "ended");
-  if (state != wanted) {
-    Status broken =
-        fail(kE5108, "%s in layer %d follows %s: dispatch and combine must alternate; compile the model again",
-             nameOf(operation), layer, state == State::Ready ? "no dispatch" : "a dispatch");
-    return leave(std::move(broken), state);
-  }
-  place.operation = operation;
-  place.layer = layer;
-  startNs = nowNs();
+Status HostCommunicator::checkOpen() const {
+  if (state == State::Open)
+    return {};
+  return fail(kE5114, "the group of ranks has %s; start again", state == State::Failed ? "failed before" : "ended");
+}
+
+Status HostCommunicator::checkIdle(const char *what) const {
+  for (uint32_t batch = 0; batch < kMicroBatches; ++batch)
+    if (started[batch] || batches[batch].dispatched())
+      return fail(kE5108, "%s follows a dispatch of micro-batch %u; dispatch and combine must alternate", what, batch);
   return {};
 }
 
-Status HostCommunicator::leave(Status status, State next) {
-  counted.waitNs += nowNs() - startNs;
-  ++counted.collectives;
-  state = next;
-  if (!status.ok()) {
-    giveUp();
-    state = State::Failed;
+template <typename Begin>
+Status HostCommunicator::start(uint32_t batch, Operation operation, int32_t layer, Begin begin) {
+  MORAY_TRY(checkOpen());
+  const uint64_t begunNs = nowNs();
+  ++shared.counted.collectives;
+  const bool dispatched = batches[batch].dispatched();
+  if (!started[batch] && dispatched == (operation == Operation::Combine)) {
+    started[batch] = true;
+    return leave(begin(), begunNs);
   }
+  const char *before = started[batch] ? "a collective that was not waited for"
+                       : dispatched   ? "a dispatch"
+                                      : "no dispatch";
+  return leave(fail(kE5108, "%s in layer %d follows %s: dispatch and combine must alternate; compile the model again",
+                    nameOf(operation), layer, before),
+               begunNs);
+}
+
+Status HostCommunicator::wait(uint32_t batch) {
+  MORAY_TRY(checkOpen());
+  const uint64_t begunNs = nowNs();
+  if (!started[batch])
+    return leave(fail(kE5108, "a wait of micro-batch %u follows no start; compile the model again", batch), begunNs);
+  started[batch] = false;
+  return leave(await(&batches[batch]), begunNs);
+}
+
+Status HostCommunicator::progress() {
+  MORAY_TRY(checkOpen());
+  const uint64_t begunNs = nowNs();
+  bool done = false;
+  return leave(advance(&batches[0], done), begunNs);
+}
+
+Status HostCommunicator::setPlacement(const ModelPlacement &placement) {
+  MORAY_TRY(checkOpen());
+  MORAY_TRY(checkIdle("a new placement"));
+  const ModelPlacement &old = shared.placement;
+  if (placement.experts() != old.experts() || placement.ranks() != old.ranks() || placement.nodes() != old.nodes())
+    return fail(kE5112,
+                "the new placement is for %u experts on %u ranks of %u nodes, the model runs with %u on %u of %u",
+                placement.experts(), placement.ranks(), placement.nodes(), old.experts(), old.ranks(), old.nodes());
+  shared.placement = placement;
+  return {};
+}
+
+Status HostCommunicator::close() {
+  MORAY_TRY(checkOpen());
+  const uint64_t begunNs = nowNs();
+  Status status = checkIdle("the end");
+  if (status.ok() && transport)
+    status = await(nullptr);
+  status = leave(std::move(status), begunNs);
+  if (status.ok())
+    state = State::Closed;
+  return status;
+}
+
+Status HostCommunicator::leave(Status status, uint64_t begunNs) {
+  shared.counted.waitNs += nowNs() - begunNs;
+  if (!status.ok())
+    giveUp();
   return status;
 }
 
 void HostCommunicator::giveUp() {
+  state = State::Failed;
   if (!transport)
     return;
   transport->abandon();
-  outgoing.keep();
-  incoming.keep();
+  for (HostBatch &batch : batches)
+    batch.keepMemory();
 }
 
-void HostCommunicator::send(uint32_t peer, const void *data, uint64_t bytes) {
-  if (bytes == 0 || peer == options.rank)
-    return;
-  sends.push_back({peer, static_cast<uint8_t *>(const_cast<void *>(data)), bytes});
-  counted.bytesSent += bytes;
-}
-
-void HostCommunicator::receive(uint32_t peer, void *data, uint64_t bytes) {
-  if (bytes != 0 && peer != options.rank)
-    receives.push_back({peer, static_cast<uint8_t *>(data), bytes});
-}
-
-Status HostCommunicator::exchange() {
-  Status status;
-  ++sequence;
-  if (!sends.empty() || !receives.empty()) {
-    status = transport->begin({sends.data(), sends.size()}, {receives.data(), receives.size()}, sequence);
-    if (status.ok())
-      status = await(&Transport::progress);
-  }
-  sends.clear();
-  receives.clear();
-  return status;
+Status HostCommunicator::advance(const HostBatch *waited, bool &done) {
+  if (!waited)
+    return transport->close(done);
+  for (HostBatch &batch : batches)
+    MORAY_TRY(batch.progress());
+  done = !waited->moving();
+  return {};
 }
 
 // At the end anybody may be missing: a barrier does not say who.
-uint32_t HostCommunicator::listMissing(uint32_t (&missing)[kMostMissing]) const {
-  if (place.operation != Operation::Shutdown)
-    return transport->missing(missing, kMostMissing);
+uint32_t HostCommunicator::listMissing(const HostBatch *waited, uint32_t (&missing)[kMostMissing]) {
+  for (HostBatch &batch : batches)
+    if (&batch == waited)
+      return batch.missing(missing, kMostMissing);
   uint32_t count = 0;
-  for (uint32_t peer = 0; peer < options.ranks && count < kMostMissing; ++peer)
-    if (peer != options.rank)
+  for (uint32_t peer = 0; peer < shared.ranks && count < kMostMissing; ++peer)
+    if (peer != shared.rank)
       missing[count++] = peer;
   return count;
 }
 
 // Spins first, as ranks are rarely far apart, then lets others run.
-Status HostCommunicator::await(Status (Transport::*advance)(bool &done)) {
-  uint64_t polled = nowNs();
-  const uint64_t begun = polled, deadlineNs = uint64_t{1000000} * options.deadlineMs;
-  for (;;) {
+Status HostCommunicator::await(const HostBatch *waited) {
+  const uint64_t begun = nowNs(), deadlineNs = uint64_t{1000000} * deadlineMs;
+  const Place place = waited ? waited->at() : Place{shared.step, -1, Operation::Shutdown};
+  for (uint64_t polled = begun;;) {
     bool done = false;
-    MORAY_TRY((*transport.*advance)(done));
+    MORAY_TRY(advance(waited, done));
     if (done)
       return {};
     const uint64_t now = nowNs();
     if (now - polled >= kPollNs) {
       uint32_t missing[kMostMissing];
-      const uint32_t count = listMissing(missing);
-      const Waiting waiting = {place, {missing, count}, startNs};
+      const uint32_t count = listMissing(waited, missing);
+      const Waiting waiting = {place, {missing, count}, begun};
       polled = now;
       if (watch)
         MORAY_TRY(watch->poll(waiting));
-      if (count != 0 && now - startNs >= deadlineNs)
+      if (count != 0 && now - begun >= deadlineNs)
         return stalled(waiting);
     }
     if (now - begun >= kYieldNs) {
@@ -249,120 +213,9 @@ Status HostCommunicator::stalled(const Waiting &waiting) const {
   std::string names;
   for (uint32_t peer : waiting.missing)
     names += (names.empty() ? "" : ", ") + std::to_string(peer);
+  const Place &place = waiting.place;
   return fail(kE5107, "rank %u waited %u ms for rank %s in %s of layer %d, step %" PRIu64 "; look there for the cause",
-              options.rank, options.deadlineMs, names.c_str(), nameOf(place.operation), place.layer, place.step);
-}
-
-Status HostCommunicator::readHeader(const DispatchArgs &args, uint32_t source, const uint8_t *bytes) {
-  const size_t residents = here().expertsOn(options.rank).size();
-  Header header;
-  memcpy(&header, bytes, sizeof(header));
-  if (header.magic != kMagic || header.experts != residents)
-    return fail(kE5113, "rank %u sent no header of a dispatch, or counts for %u experts where %zu live here", source,
-                header.experts, residents);
-  if (header.step != place.step || header.layer != place.layer || header.rowBytes != args.rowBytes)
-    return fail(
-        kE5108,
-        "rank %u dispatches rows of %u bytes in layer %d of step %" PRIu64 ", rank %u rows of %u bytes in layer %d "
-        "of step %" PRIu64 "; all ranks must run the same step of the same artifact",
-        source, header.rowBytes, header.layer, header.step, options.rank, args.rowBytes, place.layer, place.step);
-  rowsFrom[source] = header.rows;
-  if (residents != 0)
-    memcpy(&receivePlan.counts[source * residents], bytes + sizeof(header), residents * sizeof(uint32_t));
-  return {};
-}
-
-Status HostCommunicator::exchangeHeaders(const DispatchArgs &args) {
-  const uint32_t ranks = options.ranks;
-  const size_t residents = here().expertsOn(options.rank).size();
-  const uint64_t inBytes = sizeof(Header) + residents * sizeof(uint32_t);
-  uint8_t *out = nullptr, *in = nullptr;
-  MORAY_TRY(outgoing.need(ranks * sizeof(Header) + sendPlan.counts.size() * sizeof(uint32_t), out));
-  MORAY_TRY(incoming.need(ranks * inBytes, in));
-  uint8_t *mine = out;
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    const uint32_t experts = sendPlan.countBegin[peer + 1] - sendPlan.countBegin[peer];
-    const Header header = {
-        kMagic, place.layer, place.step, sendPlan.rowBegin[peer + 1] - sendPlan.rowBegin[peer], args.rowBytes, experts};
-    const uint64_t bytes = sizeof(Header) + experts * sizeof(uint32_t);
-    memcpy(out, &header, sizeof(header));
-    memcpy(out + sizeof(header), sendPlan.counts.data() + sendPlan.countBegin[peer], bytes - sizeof(header));
-    send(peer, out, bytes);
-    receive(peer, in + peer * inBytes, inBytes);
-    if (peer == options.rank)
-      mine = out;
-    out += bytes;
-  }
-  MORAY_TRY(exchange());
-  rowsFrom.resize(ranks);
-  receivePlan.counts.resize(ranks * residents);
-  for (uint32_t peer = 0; peer < ranks; ++peer)
-    MORAY_TRY(readHeader(args, peer, peer == options.rank ? mine : in + peer * inBytes));
-  return {};
-}
-
-Status HostCommunicator::dispatchRows(const DispatchArgs &args) {
-  const uint32_t ranks = options.ranks, self = options.rank;
-  MORAY_TRY(planSend(here(), self, args.rows, args.tokens, args.offsets, sendPlan));
-  MORAY_TRY(exchangeHeaders(args));
-  MORAY_TRY(planReceive(here(), self, {rowsFrom.data(), ranks}, {args.xrRows, args.tokensRCount}, receivePlan));
-  uint8_t *out = nullptr;
-  MORAY_TRY(outgoing.need(sendPlan.rows.size() * args.rowBytes, out));
-  slotRows.resize(receivePlan.slotBegin[ranks]);
-  auto *xr = static_cast<uint8_t *>(args.xr);
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    const uint64_t rows = sendPlan.rowBegin[peer + 1] - sendPlan.rowBegin[peer];
-    const uint64_t slots = sendPlan.slotBegin[peer + 1] - sendPlan.slotBegin[peer];
-    uint8_t *destination = xr + receivePlan.rowBegin[peer] * args.rowBytes;
-    const int32_t *indices = sendPlan.slotRows.data() + sendPlan.slotBegin[peer];
-    int32_t *arriving = slotRows.data() + receivePlan.slotBegin[peer];
-    if (peer == self) {
-      packRows(sendPlan, peer, static_cast<const uint8_t *>(args.x), args.rowBytes, destination);
-      std::copy(indices, indices + slots, arriving);
-      continue;
-    }
-    packRows(sendPlan, peer, static_cast<const uint8_t *>(args.x), args.rowBytes, out);
-    send(peer, indices, slots * sizeof(int32_t));
-    send(peer, out, rows * args.rowBytes);
-    receive(peer, arriving, (receivePlan.slotBegin[peer + 1] - receivePlan.slotBegin[peer]) * sizeof(int32_t));
-    receive(peer, destination, rowsFrom[peer] * args.rowBytes);
-    out += rows * args.rowBytes;
-    counted.rowsSent += rows;
-    counted.rowsReceived += rowsFrom[peer];
-  }
-  MORAY_TRY(exchange());
-  return mergeSlots(here(), self, slotRows.data(), receivePlan, args.tokensR, args.offsetsR);
-}
-
-Status HostCommunicator::combineRows(const CombineArgs &args) {
-  const uint32_t ranks = options.ranks, self = options.rank;
-  const uint64_t received = receivePlan.slotBegin[ranks], sent = sendPlan.slotBegin[ranks];
-  if (args.erRows < received || args.eRows < sent)
-    return fail(kE5013,
-                "combine in layer %d has %" PRIu64 " results and room for %" PRIu64 " where %" PRIu64 " and %" PRIu64
-                " are needed; compile the model again",
-                args.layer, args.erRows, args.eRows, received, sent);
-  uint8_t *out = nullptr, *in = nullptr;
-  MORAY_TRY(outgoing.need(received * args.rowBytes, out));
-  MORAY_TRY(incoming.need(sent * args.rowBytes, in));
-  packResults(here(), self, static_cast<const uint8_t *>(args.er), args.rowBytes, receivePlan, out);
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    const uint64_t first = receivePlan.slotBegin[peer], slots = receivePlan.slotBegin[peer + 1] - first;
-    const uint64_t back = sendPlan.slotBegin[peer], due = sendPlan.slotBegin[peer + 1] - back;
-    send(peer, out + first * args.rowBytes, slots * args.rowBytes);
-    receive(peer, in + back * args.rowBytes, due * args.rowBytes);
-    if (peer != self) {
-      counted.rowsSent += slots;
-      counted.rowsReceived += due;
-    }
-  }
-  MORAY_TRY(exchange());
-  for (uint32_t peer = 0; peer < ranks; ++peer) {
-    const uint8_t *results = peer == self ? out + receivePlan.slotBegin[peer] * args.rowBytes
-                                          : in + sendPlan.slotBegin[peer] * args.rowBytes;
-    unpackResults(sendPlan, peer, results, args.rowBytes, static_cast<uint8_t *>(args.e));
-  }
-  return {};
+              shared.rank, deadlineMs, names.c_str(), nameOf(place.operation), place.layer, place.step);
 }
 
 } // namespace
@@ -374,10 +227,6 @@ Status makeHostCommunicator(const CommunicatorOptions &options, const ModelPlace
                 placement.ranks(), options.rank, options.ranks);
   communicator = std::make_unique<HostCommunicator>(options, placement, watch, std::move(transport));
   return {};
-}
-
-Status makeSelfCommunicator(const ModelPlacement &placement, std::unique_ptr<Communicator> &communicator) {
-  return makeHostCommunicator({}, placement, nullptr, nullptr, communicator);
 }
 
 } // namespace moray::rt::comm

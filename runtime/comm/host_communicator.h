@@ -1,9 +1,8 @@
 // The communicators of CPU ranks: one implementation over a transport; `self` has none, `mpi` opens
 // libmoray_comm_mpi.so.
 #pragma once
-#include "runtime/base/mapped_memory.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/comm/exchange_plan.h"
+#include "runtime/comm/placement.h"
 #include "runtime/comm/transport.h"
 #include <memory>
 
@@ -18,15 +17,14 @@ struct CommunicatorOptions {
       nullptr; // path of libmoray_comm_mpi.so; null: beside the runtime, then the loader's search path
 };
 
-// One rank: dispatch and combine copy. 5112 unless the placement is for one rank.
-Status makeSelfCommunicator(const ModelPlacement &placement, std::unique_ptr<Communicator> &communicator);
 // Ranks of an MPI job; the control channel has been opened, so all ranks are there. Starts MPI (once per process). 5110
 // the library or one of its functions is missing, 5101 MPI counts other ranks than `options`, 5107 MPI does not start
 // within startMs, 5106 a rank was lost meanwhile, 5111 an error of MPI. `watch` may be null: then errors name whom this
 // rank waits for.
 Status makeMpiCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                            std::unique_ptr<Communicator> &communicator);
-// Over any transport; null for one rank.
+// Over any transport; null for one rank, whose dispatch and combine copy. 5112 unless the placement is for so many
+// ranks.
 Status makeHostCommunicator(const CommunicatorOptions &options, const ModelPlacement &placement, Watch *watch,
                             std::unique_ptr<Transport> transport, std::unique_ptr<Communicator> &communicator);
 

@@ -16,7 +16,7 @@ namespace {
 // MPI counts in int; both sides cut pieces alike.
 constexpr uint64_t kLargestMessage = uint64_t{1} << 30;
 
-// The requests of the exchange in flight. Left alone, never destroyed: MPI may write to what a failed group left.
+// The requests of an exchange in flight. Left alone, never destroyed: MPI may write to what a failed group left.
 struct Exchange {
   std::vector<MPI_Request> requests;
   std::vector<uint32_t> peers;   // by request
@@ -24,7 +24,7 @@ struct Exchange {
   std::vector<MPI_Status> statuses;
 };
 
-Exchange &exchange = *new Exchange;
+Exchange (&exchanges)[kLanes] = *new Exchange[1][kLanes];
 MPI_Comm communicator = MPI_COMM_NULL;
 char errorText[512] = "";
 
@@ -112,7 +112,7 @@ int open(uint32_t *rank, uint32_t *ranks, int *done) {
   return kMpiOk;
 }
 
-int post(const Piece &piece, bool send, int tag) {
+int post(Exchange &exchange, const Piece &piece, bool send, int tag) {
   for (uint64_t offset = 0; offset < piece.bytes; offset += kLargestMessage) {
     const uint64_t bytes = piece.bytes - offset < kLargestMessage ? piece.bytes - offset : kLargestMessage;
     MPI_Request request = MPI_REQUEST_NULL;
@@ -128,22 +128,21 @@ int post(const Piece &piece, bool send, int tag) {
   return kMpiOk;
 }
 
-int begin(const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount, uint32_t sequence) {
-  exchange.requests.clear();
-  exchange.peers.clear();
-  exchange.receiveBytes.clear();
+int post(uint32_t lane, const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount,
+         uint32_t sequence) {
+  Exchange &exchange = exchanges[lane];
   const int tag = static_cast<int>(sequence & 0x7fff); // every MPI has tags up to 32767
   for (size_t i = 0; i < receiveCount; ++i)
-    if (const int result = post(receives[i], false, tag))
+    if (const int result = post(exchange, receives[i], false, tag))
       return result;
   for (size_t i = 0; i < sendCount; ++i)
-    if (const int result = post(sends[i], true, tag))
+    if (const int result = post(exchange, sends[i], true, tag))
       return result;
   exchange.statuses.resize(exchange.requests.size());
   return kMpiOk;
 }
 
-int checkReceived() {
+int checkReceived(const Exchange &exchange) {
   for (size_t i = 0; i < exchange.statuses.size(); ++i) {
     int bytes = 0;
     if (exchange.receiveBytes[i] < 0)
@@ -158,7 +157,8 @@ int checkReceived() {
   return kMpiOk;
 }
 
-int progress(int *done) {
+int progress(uint32_t lane, int *done) {
+  Exchange &exchange = exchanges[lane];
   *done = 0;
   const int code =
       MPI_Testall(static_cast<int>(exchange.requests.size()), exchange.requests.data(), done, exchange.statuses.data());
@@ -174,10 +174,17 @@ int progress(int *done) {
   }
   if (code != MPI_SUCCESS)
     return describe("MPI_Testall", code);
-  return *done ? checkReceived() : kMpiOk;
+  if (!*done)
+    return kMpiOk;
+  const int result = checkReceived(exchange);
+  exchange.requests.clear();
+  exchange.peers.clear();
+  exchange.receiveBytes.clear();
+  return result;
 }
 
-uint32_t missing(uint32_t *peers, uint32_t capacity) {
+uint32_t missing(uint32_t lane, uint32_t *peers, uint32_t capacity) {
+  const Exchange &exchange = exchanges[lane];
   uint32_t count = 0;
   for (size_t i = 0; i < exchange.requests.size(); ++i) {
     int complete = 0;
@@ -195,9 +202,10 @@ uint32_t missing(uint32_t *peers, uint32_t capacity) {
 
 void abandon() {
   // Receives are cancelled, which is local. Sends stay: MPI may wait for the peer to cancel them.
-  for (size_t i = 0; i < exchange.requests.size(); ++i)
-    if (exchange.receiveBytes[i] >= 0 && exchange.requests[i] != MPI_REQUEST_NULL)
-      MPI_Cancel(&exchange.requests[i]);
+  for (Exchange &exchange : exchanges)
+    for (size_t i = 0; i < exchange.requests.size(); ++i)
+      if (exchange.receiveBytes[i] >= 0 && exchange.requests[i] != MPI_REQUEST_NULL)
+        MPI_Cancel(&exchange.requests[i]);
 }
 
 // A barrier, so that no rank ends MPI while another still waits for it, then the keeper ends it.
@@ -226,7 +234,7 @@ int close(int *done) {
 
 const char *lastError() { return errorText; }
 
-constexpr MpiTable kTable = {kMpiTableVersion, open, begin, progress, missing, abandon, close, lastError};
+constexpr MpiTable kTable = {kMpiTableVersion, open, post, progress, missing, abandon, close, lastError};
 
 } // namespace
 

@@ -4,7 +4,7 @@
 
 namespace moray::rt::comm {
 
-constexpr uint32_t kMpiTableVersion = 1;
+constexpr uint32_t kMpiTableVersion = 2;
 constexpr char kMpiTableSymbol[] = "moray_comm_mpi_table";
 
 enum MpiResult : int {
@@ -17,9 +17,10 @@ enum MpiResult : int {
 struct MpiTable {
   uint32_t version;                                        // kMpiTableVersion; the rest may differ where it does
   int (*open)(uint32_t *rank, uint32_t *ranks, int *done); // begins or continues to start MPI
-  int (*begin)(const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount, uint32_t sequence);
-  int (*progress)(int *done);
-  uint32_t (*missing)(uint32_t *peers, uint32_t capacity);
+  int (*post)(uint32_t lane, const Piece *sends, size_t sendCount, const Piece *receives, size_t receiveCount,
+              uint32_t sequence);
+  int (*progress)(uint32_t lane, int *done);
+  uint32_t (*missing)(uint32_t lane, uint32_t *peers, uint32_t capacity);
   void (*abandon)();
   int (*close)(int *done);
   const char *(*lastError)();

@@ -53,16 +53,18 @@ public:
     return {};
   }
 
-  Status begin(Span<const Piece> sends, Span<const Piece> receives, uint32_t sequence) override {
-    return error(table.begin(sends.data(), sends.size(), receives.data(), receives.size(), sequence), "exchange");
+  Status post(uint32_t lane, Span<const Piece> sends, Span<const Piece> receives, uint32_t sequence) override {
+    return error(table.post(lane, sends.data(), sends.size(), receives.data(), receives.size(), sequence), "exchange");
   }
-  Status progress(bool &done) override {
+  Status progress(uint32_t lane, bool &done) override {
     int finished = 0;
-    const int result = table.progress(&finished);
+    const int result = table.progress(lane, &finished);
     done = finished != 0;
     return error(result, "exchange");
   }
-  uint32_t missing(uint32_t *peers, uint32_t capacity) override { return table.missing(peers, capacity); }
+  uint32_t missing(uint32_t lane, uint32_t *peers, uint32_t capacity) override {
+    return table.missing(lane, peers, capacity);
+  }
   void abandon() override { table.abandon(); }
   Status close(bool &done) override {
     int finished = 0;

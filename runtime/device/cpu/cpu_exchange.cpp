@@ -50,8 +50,7 @@ Status CpuExecutor::preparePlacement(const comm::ModelPlacement &next, bool &rea
 Status CpuExecutor::setPlacement(const comm::ModelPlacement &next) {
   fetcher.stop();
   placement = next;
-  communicator->setPlacement(next);
-  return {};
+  return communicator->setPlacement(next);
 }
 
 Status CpuExecutor::addExpertLoads(uint64_t *sums) {

@@ -97,7 +97,8 @@ struct Simulation {
   std::string dispatch() {
     for (uint32_t home = 0; home < world.ranks; ++home) {
       const Home &h = world.homes[home];
-      if (rt::Status s = planSend(world.placement, home, h.rows, h.tokens.data(), h.offsets.data(), sends[home]);
+      if (rt::Status s =
+              planSend(world.placement, home, h.rows, h.tokens.data(), h.offsets.data(), nullptr, sends[home]);
           !s.ok())
         return messageOf(s);
     }
@@ -108,17 +109,23 @@ struct Simulation {
   }
 
   std::string combine() {
-    std::vector<std::vector<uint8_t>> back(world.ranks);
+    std::vector<std::vector<uint8_t>> back(world.ranks), own(world.ranks);
     for (uint32_t rank = 0; rank < world.ranks; ++rank) {
       back[rank].resize(results[rank].size());
-      packResults(world.placement, rank, results[rank].data(), world.resultBytes, receives[rank], back[rank].data());
+      own[rank].resize(world.homes[rank].tokens.size() * world.resultBytes);
+      std::vector<uint8_t *> out;
+      for (uint32_t home = 0; home < world.ranks; ++home)
+        out.push_back(back[rank].data() + receives[rank].slotBegin[home] * world.resultBytes);
+      packResults(world.placement, rank, results[rank].data(), world.resultBytes, receives[rank], sends[rank],
+                  out.data(), own[rank].data());
     }
     for (uint32_t home = 0; home < world.ranks; ++home) {
-      const std::vector<uint8_t> expected = expectedResults(world, home);
-      std::vector<uint8_t> e(expected.size());
+      const std::vector<uint8_t> expected = expectedResults(world, home, CombineMode::Exact).e;
+      std::vector<uint8_t> &e = own[home];
       for (uint32_t rank = 0; rank < world.ranks; ++rank)
-        unpackResults(sends[home], rank, back[rank].data() + receives[rank].slotBegin[home] * world.resultBytes,
-                      world.resultBytes, e.data());
+        if (rank != home)
+          unpackResults(sends[home], rank, back[rank].data() + receives[rank].slotBegin[home] * world.resultBytes,
+                        world.resultBytes, e.data());
       if (e != expected)
         return "results of rank " + std::to_string(home);
     }
@@ -126,6 +133,16 @@ struct Simulation {
   }
 
 private:
+  // As they arrive with the rows.
+  std::vector<uint8_t> scalesFor(uint32_t rank) const {
+    std::vector<uint8_t> scales;
+    for (uint32_t home = 0; home < world.ranks && world.scaleBytes != 0; ++home)
+      for (uint64_t i = sends[home].rowBegin[rank]; i < sends[home].rowBegin[rank + 1]; ++i) {
+        const uint8_t *from = &world.homes[home].scales[size_t{sends[home].rows[i]} * world.scaleBytes];
+        scales.insert(scales.end(), from, from + world.scaleBytes);
+      }
+    return scales;
+  }
   std::string receiveAt(uint32_t rank) {
     ReceivePlan &plan = receives[rank];
     std::vector<uint64_t> rowsFrom;
@@ -143,13 +160,13 @@ private:
       return messageOf(s);
     xr[rank].resize(plan.rowBegin[world.ranks] * world.rowBytes);
     for (uint32_t home = 0; home < world.ranks; ++home)
-      packRows(sends[home], rank, world.homes[home].x.data(), world.rowBytes,
-               xr[rank].data() + plan.rowBegin[home] * world.rowBytes);
+      packRows({sends[home].rows.data() + sends[home].rowBegin[rank], rowsFrom[home]}, world.homes[home].x.data(),
+               world.rowBytes, xr[rank].data() + plan.rowBegin[home] * world.rowBytes);
     std::vector<int32_t> tokensR(plan.slotBegin[world.ranks]), offsetsR(world.experts + 1, -1);
     if (rt::Status s = mergeSlots(world.placement, rank, slotRows.data(), plan, tokensR.data(), offsetsR.data());
         !s.ok())
       return messageOf(s);
-    if (std::string wrong = checkReceived(world, rank, xr[rank], tokensR, offsetsR); !wrong.empty())
+    if (std::string wrong = checkReceived(world, rank, xr[rank], scalesFor(rank), tokensR, offsetsR); !wrong.empty())
       return wrong;
     results[rank] = computeExperts(world, xr[rank], tokensR, offsetsR);
     return "";
@@ -185,7 +202,7 @@ TEST(ExchangePlanTest, RowsGoOnceToARankHoweverManyOfItsExpertsTheyNeed) {
   ASSERT_TRUE(Placement::makeDefault(8, 4, placement).ok());
   const int32_t tokens[] = {0, 0, 0}, offsets[] = {0, 0, 0, 1, 1, 1, 1, 2, 3};
   SendPlan plan;
-  ASSERT_TRUE(planSend(placement, 0, 1, tokens, offsets, plan).ok());
+  ASSERT_TRUE(planSend(placement, 0, 1, tokens, offsets, nullptr, plan).ok());
   EXPECT_EQ(plan.rows.size(), 2u);
   EXPECT_EQ(plan.slotBegin, (std::vector<uint64_t>{0, 0, 1, 1, 3}));
   EXPECT_EQ(plan.homeSlots, (std::vector<uint32_t>{0, 1, 2}));
@@ -197,11 +214,18 @@ TEST(ExchangePlanTest, RefusesSlotsThatBreakTheContract) {
   ASSERT_TRUE(Placement::makeDefault(2, 2, placement).ok());
   const int32_t good[] = {0, 1}, high[] = {0, 2}, low[] = {-1, 0};
   const int32_t offsets[] = {0, 1, 2}, late[] = {1, 1, 2}, falling[] = {0, 2, 1};
-  EXPECT_TRUE(planSend(placement, 0, 2, good, offsets, plan).ok());
-  EXPECT_CODE(planSend(placement, 0, 2, high, offsets, plan), "E5013", "slot 1 is of row 2");
-  EXPECT_CODE(planSend(placement, 0, 2, low, offsets, plan), "E5013", "slot 0 is of row -1");
-  EXPECT_CODE(planSend(placement, 0, 2, good, late, plan), "E5013", "begin at 1");
-  EXPECT_CODE(planSend(placement, 0, 2, good, falling, plan), "E5013", "expert 1 end at 1");
+  EXPECT_TRUE(planSend(placement, 0, 2, good, offsets, nullptr, plan).ok());
+  EXPECT_CODE(planSend(placement, 0, 2, high, offsets, nullptr, plan), "E5013", "slot 1 is of row 2");
+  EXPECT_CODE(planSend(placement, 0, 2, low, offsets, nullptr, plan), "E5013", "slot 0 is of row -1");
+  EXPECT_CODE(planSend(placement, 0, 2, good, late, nullptr, plan), "E5013", "begin at 1");
+  EXPECT_CODE(planSend(placement, 0, 2, good, falling, nullptr, plan), "E5013", "expert 1 end at 1");
+  const float gates[] = {1, 1};
+  const int32_t twice[] = {0, 0};
+  EXPECT_TRUE(planSend(placement, 0, 2, good, offsets, gates, plan).ok());
+  EXPECT_CODE(planSend(placement, 0, 2, twice, offsets, gates, plan), "E5013",
+              "2 slots are not spread evenly over 2 rows");
+  EXPECT_CODE(planSend(placement, 0, 3, good, offsets, gates, plan), "E5013",
+              "2 slots are not spread evenly over 3 rows");
 }
 
 TEST(ExchangePlanTest, RefusesCountsThatCannotBeTrueOrDoNotFit) {

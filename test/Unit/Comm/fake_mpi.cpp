@@ -1,4 +1,4 @@
-// A communicator library that fails as the environment says: MORAY_FAKE_MPI = open | late | other | begin | sizes |
+// A communicator library that fails as the environment says: MORAY_FAKE_MPI = open | late | other | post | sizes |
 // close.
 #include "runtime/comm/mpi_table.h"
 #include <cstdlib>
@@ -19,12 +19,14 @@ int open(uint32_t *rank, uint32_t *ranks, int *done) {
   *ranks = fails("other") ? 3 : 2;
   return fails("open") ? kMpiFailed : kMpiOk;
 }
-int begin(const Piece *, size_t, const Piece *, size_t, uint32_t) { return fails("begin") ? kMpiFailed : kMpiOk; }
-int progress(int *done) {
+int post(uint32_t, const Piece *, size_t, const Piece *, size_t, uint32_t) {
+  return fails("post") ? kMpiFailed : kMpiOk;
+}
+int progress(uint32_t, int *done) {
   *done = 0;
   return fails("sizes") ? kMpiSizes : kMpiFailed;
 }
-uint32_t missing(uint32_t *, uint32_t) { return 0; }
+uint32_t missing(uint32_t, uint32_t *, uint32_t) { return 0; }
 void abandon() {}
 int close(int *done) {
   *done = 1;
@@ -32,7 +34,7 @@ int close(int *done) {
 }
 const char *lastError() { return "the fake library was told so"; }
 
-constexpr MpiTable kTable = {kMpiTableVersion, open, begin, progress, missing, abandon, close, lastError};
+constexpr MpiTable kTable = {kMpiTableVersion, open, post, progress, missing, abandon, close, lastError};
 
 } // namespace
 
