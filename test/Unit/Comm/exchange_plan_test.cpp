@@ -1,6 +1,8 @@
 // Placement and exchange plans, in worlds of 1 to 64 ranks simulated in one process.
 #include "comm_world.h"
 #include "runtime/comm/exchange_plan.h"
+#include "runtime/comm/exchange_table.h"
+#include "runtime/schema/exchange_abi.h"
 #include <algorithm>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -42,6 +44,27 @@ TEST(PlacementTest, ReplicasOfTheHomeNodeComeBeforeOthers) {
   EXPECT_EQ(placement.rankFor(0, 6, 1), 2u);
   EXPECT_EQ(placement.candidates(2, 0).size(), 3u);
   EXPECT_CODE(Placement::make(4, 8, {table, 8}, placement, 3), "E5112", "8 ranks on 3 nodes");
+}
+
+TEST(PlacementTest, TableForGpusSaysTheSame) {
+  const int32_t slots[] = {0, 1, 0, 2, 2, 0, 3, 2};
+  Placement placement;
+  ASSERT_TRUE(Placement::make(4, 8, {slots, 8}, placement, 4).ok());
+  int32_t same = 0;
+  for (uint32_t home = 0; home < 8; ++home) {
+    std::vector<int32_t> table;
+    fillExchangeTable(placement, home, table);
+    EXPECT_LE(4 * table.size(), moray_exchange_table_bytes(4, 8));
+    EXPECT_EQ(home == 0 ? same = table[0] : table[0], same);
+    const int32_t *first = &table[MORAY_TABLE_FIRST], *ranks = &table[moray_exchange_table_ranks(4)];
+    for (uint32_t expert = 0; expert < 4; ++expert) {
+      const int32_t count = first[expert + 1] - first[expert];
+      for (uint32_t row = 0; row < 6; ++row)
+        EXPECT_EQ(ranks[first[expert] + static_cast<int32_t>(home + row) % count],
+                  static_cast<int32_t>(placement.rankFor(expert, home, row)));
+      EXPECT_EQ(table[moray_exchange_table_resident(4) + expert], expert == static_cast<uint32_t>(slots[home]));
+    }
+  }
 }
 
 TEST(PlacementTest, EveryLayerOfAModelHasItsOwn) {
