@@ -1,7 +1,7 @@
 // Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches
 // [--cuda-library PATH] ARTIFACT IDS IDS... The library is that of the GPU to run on, such as the simulator's. With
-// --group, started by a launcher: the same bits on all ranks together as on one rank; --force-dist: also where the
-// launcher starts one.
+// --group, started by a launcher: the same bits on all ranks together as on one rank; flags of groups are those of
+// moray-run.
 #include "common/cli.h"
 #include "common/group_flags.h"
 #include "common/runtime_handles.h"
@@ -35,7 +35,10 @@ public:
   }
 
   // The engines that follow belong to a group; null: to none.
-  void join(const moray_group *newGroup) { group = newGroup; }
+  void join(const moray_group *newGroup, int newOverlap) {
+    group = newGroup;
+    overlap = newOverlap;
+  }
 
   // As a rank that is not the first.
   int serve(const Schedule &schedule) {
@@ -87,6 +90,7 @@ private:
     options.device = cudaLibrary ? "cuda" : "cpu";
     options.cuda_library = cudaLibrary;
     options.group = group;
+    options.overlap = group ? overlap : MORAY_OVERLAP_OFF;
     return options;
   }
 
@@ -109,6 +113,7 @@ private:
   const std::vector<std::vector<int32_t>> &prompts;
   moray_model_config config;
   const moray_group *group = nullptr;
+  int overlap = MORAY_OVERLAP_OFF;
 };
 
 bool same(const Outcome &a, const Outcome &b) {
@@ -147,16 +152,14 @@ int check(const Model &model, const std::vector<std::vector<int32_t>> &prompts) 
 }
 
 // All prompts on all ranks, then on rank 0 each prompt alone without the group.
-int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prompts, bool forceDist) {
-  GroupFlags flags;
-  flags.forceDist = forceDist;
+int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prompts, const GroupFlags &flags) {
   Group group;
   moray_group_info ranks = {};
   if (int code = createGroup(flags, model, group, ranks))
     return code;
   Batch batch(model, prompts);
-  const Schedule schedule = {"group", 4, 16, 8, 5, 1, 2};
-  batch.join(group.get());
+  const Schedule schedule = {"group", 4, 16, 8, 5, ranks.ranks == 1 ? 2u : 1u, 2};
+  batch.join(group.get(), flags.overlap);
   if (ranks.rank != 0)
     return batch.serve(schedule);
   std::vector<size_t> order;
@@ -165,7 +168,7 @@ int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prom
   std::vector<Outcome> outcomes, alone;
   if (int code = batch.run(schedule, order, outcomes))
     return code;
-  batch.join(nullptr);
+  batch.join(nullptr, MORAY_OVERLAP_OFF);
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (int code = batch.run({"alone", 1, 256, 1, 0, 1, 0}, {i}, alone))
       return code;
@@ -181,26 +184,26 @@ int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prom
 } // namespace
 
 int main(int argc, char **argv) {
-  Model model;
-  std::vector<std::vector<int32_t>> prompts;
-  int first = 1;
-  bool group = false, forceDist = false;
-  for (; first < argc && argv[first][0] == '-'; ++first) {
-    if (std::strcmp(argv[first], "--cuda-library") == 0 && first + 1 < argc)
-      cudaLibrary = argv[++first];
-    group = group || std::strcmp(argv[first], "--group") == 0;
-    forceDist = forceDist || std::strcmp(argv[first], "--force-dist") == 0;
-  }
-  for (int i = first + 1; i < argc; ++i) {
-    prompts.emplace_back();
-    if (!parseTokenIds(argv[i], prompts.back()))
+  CLI::App app("Checks that a sequence gets the same bits alone and among others.", "moray-check-batches");
+  std::string artifact, library;
+  std::vector<std::string> ids;
+  bool group = false;
+  GroupFlags flags;
+  app.add_option("ARTIFACT", artifact)->required();
+  app.add_option("IDS", ids)->required();
+  app.add_option("--cuda-library", library);
+  app.add_flag("--group", group);
+  addGroupFlags(app, flags);
+  int exitCode = kExitOk;
+  if (!parseArguments(app, argc, argv, exitCode))
+    return exitCode;
+  cudaLibrary = library.empty() ? nullptr : library.c_str();
+  std::vector<std::vector<int32_t>> prompts(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (!parseTokenIds(ids[i], prompts[i]))
       return kExitUsage;
-  }
-  if (prompts.empty())
-    return fail("E1001", "no prompt",
-                "moray-check-batches [--cuda-library PATH | --group [--force-dist]] ARTIFACT 1,2,3 4,5 ...",
-                kExitUsage);
-  if (int code = loadModel(argv[first], /*verifyWeights=*/false, model))
+  Model model;
+  if (int code = loadModel(artifact, /*verifyWeights=*/false, model))
     return code;
-  return group ? checkGroup(model, prompts, forceDist) : check(model, prompts);
+  return group ? checkGroup(model, prompts, flags) : check(model, prompts);
 }

@@ -1,4 +1,6 @@
-"""Runs prompts on groups of ranks and compares every bit with one process: check_groups.py GOLDEN_DIR ARTIFACT RANKS,RANKS... SCRATCH."""
+"""Runs prompts on groups of ranks and compares every bit with one process: check_groups.py GOLDEN_DIR ARTIFACT RANKS,RANKS... SCRATCH [FLAGS].
+
+The flags are those of the ranks."""
 
 import sys
 
@@ -27,13 +29,13 @@ def outputs(launch, artifact, ids, scratch, *flags):
     return {"text": text, "logits": logits, "score": score}
 
 
-def main(folder, artifact, ranks, scratch):
+def main(folder, artifact, ranks, scratch, flags):
     with open(scratch + ".txt", "w") as file:
         file.write(TEXT)
     ids = [",".join(map(str, p)) for p in prompts(folder)]
     expected = outputs([], artifact, ids[0], scratch)
     for count in ranks:
-        force = ["--force-dist"] if count == "1" else []
+        force = (["--force-dist"] if count == "1" else []) + flags
         launch = MPIRUN + [count]
         out = data.run(*launch, "moray-check-batches", "--group", *force, artifact, *ids)
         print(out.decode().strip())
@@ -43,4 +45,4 @@ def main(folder, artifact, ranks, scratch):
                 sys.exit("%s on %s ranks: %r, in one process: %r" % (name, count, found[name][:400], expected[name][:400]))
 
 
-main(sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4])
+main(sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4], sys.argv[5:])

@@ -1,6 +1,7 @@
 // Steps of two micro-batches: how sequences are split, what is bound, and that nothing changes.
 #include "runtime/engine/batcher.h"
 #include "runtime_test.h"
+#include <random>
 
 using namespace moray::test;
 using namespace moray::schema;
@@ -29,6 +30,50 @@ public:
 private:
   moray_group *group = nullptr;
 };
+
+// Tokens, logits and log-probabilities of sequences that join late, in the order of addition.
+struct Results {
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<float> values;
+  bool operator==(const Results &other) const { return tokens == other.tokens && values == other.values; }
+};
+
+Results generate(const ToyModel &model, const moray_group *group, int overlap, uint32_t threads, uint32_t seed) {
+  moray_engine_options options = engineOptions(4, 8, threads);
+  options.max_outs = 6;
+  options.prefill_chunk = 5;
+  options.group = group;
+  options.overlap = overlap;
+  ToyEngine engine(model, options);
+  std::mt19937 random(seed);
+  const size_t count = 1 + random() % 7, rows = 24;
+  Results results;
+  results.values.resize(count * rows * (TOY_VOCAB + 1));
+  std::vector<moray_sequence *> sequences;
+  for (size_t i = 0; i < count; ++i) {
+    std::vector<int32_t> prompt(1 + random() % 17);
+    for (int32_t &id : prompt)
+      id = static_cast<int32_t>(random() % TOY_VOCAB);
+    moray_sequence_options sequence = greedy(1 + random() % 12);
+    sequence.prompt_only = random() % 4 == 0;
+    sequence.temperature = random() % 3 == 0 ? 2 : 0;
+    sequence.seed = random();
+    float *values = results.values.data() + i * rows * (TOY_VOCAB + 1);
+    if (random() % 2 == 0) {
+      sequence.logits = values;
+      sequence.logits_rows = rows;
+    }
+    if (random() % 2 == 0)
+      sequence.log_probs = values + rows * TOY_VOCAB;
+    sequences.push_back(engine.add(prompt, sequence));
+    for (size_t steps = random() % 4; steps > 0; --steps)
+      engine.step();
+  }
+  engine.run();
+  for (moray_sequence *sequence : sequences)
+    results.tokens.push_back(tokensOf(sequence));
+  return results;
+}
 
 moray_status *create(const ToyModel &model, const moray_engine_options &options) {
   moray_engine *engine = nullptr;
@@ -94,6 +139,42 @@ TEST(Overlap, SplitsByRowsWholeSequencesAtATime) {
   EXPECT_EQ(split(narrow, {}), "");
 }
 
+TEST(Overlap, ChangesNothing) {
+  const ToyModel model(withOverlap());
+  const ForcedGroup group;
+  for (uint32_t seed = 0; seed < 40; ++seed) {
+    const Results expected = generate(model, nullptr, MORAY_OVERLAP_OFF, 1, seed);
+    for (uint32_t threads : {1u, 2u, 3u})
+      EXPECT_TRUE(generate(model, group.get(), MORAY_OVERLAP_ON, threads, seed) == expected)
+          << "seed " << seed << ", " << threads << " threads";
+  }
+}
+
+TEST(Overlap, RunsSampleAndScoreWhereThereAreOuts) {
+  const ToyModel model(withOverlap());
+  const ForcedGroup group;
+  moray_engine_options options = engineOptions(4, 16);
+  options.group = group.get();
+  options.overlap = MORAY_OVERLAP_ON;
+  ToyEngine engine(model, options);
+  auto launches = [&] {
+    moray_statistics statistics;
+    moray_engine_query_statistics(engine, &statistics);
+    return statistics.launches;
+  };
+  engine.add({1, 2}, greedy(2));
+  engine.step();
+  // Both micro-batches: embed, copy, 2, 9, 9 (waits count), logits; one of them samples.
+  EXPECT_EQ(launches(), 2u * 23 + 1);
+  engine.add({3}, greedy(1));
+  const uint64_t before = launches();
+  const moray_step_info info = engine.step();
+  EXPECT_EQ(launches() - before, 2u * 23 + 2);
+  EXPECT_EQ(info.rows, 2u);
+  EXPECT_EQ(info.decode_rows, 1u);
+  EXPECT_EQ(info.outs, 2u);
+}
+
 TEST(Overlap, CountsTheMemoryOfBoth) {
   const ToyModel model(withOverlap());
   const ForcedGroup group;
@@ -106,6 +187,20 @@ TEST(Overlap, CountsTheMemoryOfBoth) {
   EXPECT_EQ(two.io, 2 * one.io);
   EXPECT_EQ(two.cache, one.cache);
   EXPECT_GT(two.commands, 2 * one.commands);
+}
+
+TEST(Overlap, FaultOfEitherMicroBatchEndsTheStep) {
+  ToyArtifact toy = withOverlap();
+  toy.layerWeight(1)[1] = toyFirstKey(7);
+  const ToyModel model(toy);
+  const ForcedGroup group;
+  moray_engine_options options = engineOptions(2, 16, 2);
+  options.group = group.get();
+  options.overlap = MORAY_OVERLAP_ON;
+  ToyEngine engine(model, options);
+  engine.add({1, 2, 3, 4}, greedy(3));
+  engine.add({7, 1}, greedy(3));
+  EXPECT_FAILS(moray_engine_step(engine, nullptr), "E5007", "kernel 'attend' of layer 1");
 }
 
 TEST(Overlap, RefusesWhatItCannotDo) {

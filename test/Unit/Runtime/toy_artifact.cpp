@@ -252,8 +252,8 @@ void callExperts(ProgramT &step, uint32_t experts) {
 }
 
 // The same program for two micro-batches: buffers and the first parameter twice, collectives in two halves. Each
-// micro-batch runs until it has to wait, then the other one goes on.
-std::unique_ptr<ProgramT> twice(ToyArtifact &toy, const ProgramT &one, const char *name) {
+// micro-batch runs until it has to wait, then the other one goes on. Calls of `shared` become one for both.
+std::unique_ptr<ProgramT> twice(ToyArtifact &toy, const ProgramT &one, const char *name, uint32_t shared) {
   auto both = std::make_unique<ProgramT>(one);
   const auto buffers = static_cast<uint32_t>(one.buffers.size());
   both->name = toy.name(name);
@@ -266,7 +266,8 @@ std::unique_ptr<ProgramT> twice(ToyArtifact &toy, const ProgramT &one, const cha
   for (uint32_t turn = 0; next[0] < one.commands.size() || next[1] < one.commands.size(); turn = 1 - turn)
     while (next[turn] < one.commands.size()) {
       auto command = std::make_unique<CommandT>(*one.commands[next[turn]]);
-      const bool call = command->kind == CommandKind::Call, collective = command->kind == CommandKind::Collective;
+      const bool call = command->kind == CommandKind::Call && command->target == shared,
+                 collective = command->kind == CommandKind::Collective;
       if (call && next[1 - turn] != next[turn])
         break; // it is for both
       command->batch = static_cast<uint8_t>(call ? 0 : turn);
@@ -384,14 +385,12 @@ void ToyArtifact::addExperts() {
 void ToyArtifact::addOverlap() {
   auto &programs = target().programs;
   const auto first = static_cast<uint32_t>(programs.size());
-  auto step = twice(*this, program(ProgramKind::StepDist), "step.overlap");
+  auto step = twice(*this, program(ProgramKind::StepDist), "step.overlap", first - 2);
   step->kind = ProgramKind::StepOverlap;
-  programs.push_back(twice(*this, *programs[1], "layer.overlap"));
-  programs.push_back(twice(*this, *programs[5], "experts.overlap"));
-  uint32_t layer = first;
+  programs.push_back(twice(*this, *programs[first - 2], "experts.overlap", 0));
   for (auto &command : step->commands)
-    if (command->kind == CommandKind::Call)
-      command->target = layer++;
+    if (command->kind == CommandKind::Call && command->target == first - 2)
+      command->target = first;
   programs.push_back(std::move(step));
 }
 

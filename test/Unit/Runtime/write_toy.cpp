@@ -9,6 +9,7 @@ int main(int argc, char **argv) {
     return 2;
   moray::test::ToyArtifact toy;
   toy.addExperts();
+  toy.addOverlap();
   // Room for what moray-check-batches asks for.
   using moray::schema::SymbolId;
   toy.metadata.model->max_positions = 1024;
