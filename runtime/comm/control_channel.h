@@ -45,6 +45,9 @@ struct ChannelOptions {
   uint32_t deadlineMs = kDefaultDeadlineMs;
   uint32_t connectMs = 4500; // for all ranks to join
   uint32_t maxPayloadBytes = 16u << 20;
+  const volatile int *cancel = nullptr; // nonzero: open() gives up (5104)
+
+  bool cancelled() const { return cancel && *cancel != 0; }
 };
 
 // One rank's part of an agreement.

@@ -53,6 +53,7 @@ Status findGroup(const moray_group_options &options, moray_group &group) {
   group.mpi = automatic ? group.found.ranks > 1 : !self;
   group.forceDist = options.force_dist != 0;
   group.deadlineMs = options.deadline_ms;
+  group.cancel = options.cancel;
   group.library = options.comm_library ? options.comm_library : "";
   return {};
 }
@@ -64,6 +65,7 @@ Status joinGroup(const moray_group &group, const Identity &identity, uint32_t ma
   options.ranks = group.found.ranks;
   options.rendezvous = group.found.rendezvous;
   options.deadlineMs = group.deadlineMs;
+  options.cancel = group.cancel;
   options.connectMs = group.deadlineMs > kDefaultDeadlineMs ? group.deadlineMs
                                                             : std::min(options.connectMs, group.deadlineMs + kStartMs);
   options.maxPayloadBytes = maxPayloadBytes;

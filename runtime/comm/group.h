@@ -15,6 +15,7 @@ struct moray_group {
   moray::rt::comm::CombineMode combine = moray::rt::comm::CombineMode::Exact;
   moray::rt::comm::ModelPlacement placement; // without layers: the default of the model
   std::string library;                       // path of libmoray_comm_mpi.so; empty: beside the runtime
+  const volatile int *cancel = nullptr;      // nonzero: waits for nobody any longer
 };
 
 namespace moray::rt::comm {

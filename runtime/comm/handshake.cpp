@@ -112,7 +112,7 @@ Status ControlChannel::State::gather() {
   uint64_t end = nowNs() + uint64_t{1000000} * options.connectMs;
   for (size_t spoken = 0; spoken < peers.size();) {
     MORAY_TRY(hear({0, -1, Operation::Load}));
-    if (nowNs() >= end)
+    if (nowNs() >= end || options.cancelled())
       break;
     for (int fd = listener.accept(); fd >= 0; fd = listener.accept())
       strangers.emplace_back(fd, static_cast<uint32_t>(sizeof(HelloMessage)));
@@ -126,6 +126,8 @@ Status ControlChannel::State::gather() {
     ::poll(&wait, 1, strangers.empty() && spoken < peers.size() ? 20 : 1);
   }
   const std::string late = listMissing(peers);
+  if (cause.ok() && !late.empty() && options.cancelled())
+    cause = fail(kE5104, "rank 0 was interrupted before %s of %u had joined", late.c_str(), options.ranks);
   if (cause.ok() && !late.empty())
     cause =
         fail(kE5104,
@@ -141,7 +143,7 @@ Status ControlChannel::State::gather() {
 }
 
 Status ControlChannel::State::join() {
-  Connector connector(rendezvous.c_str(), options.rank, options.ranks);
+  Connector connector(rendezvous.c_str(), options.rank, options.ranks, options.cancel);
   const uint64_t end = nowNs() + uint64_t{1000000} * options.connectMs;
   int descriptor = -1;
   MORAY_TRY(connector.connect(end, descriptor));
@@ -153,7 +155,8 @@ Status ControlChannel::State::join() {
   memcpy(hello.secret, connector.secret().words, sizeof(hello.secret));
   leader.link.send(FrameType::Hello, bytesOf(hello));
   // Rank 0 is the one to say who is late.
-  for (const uint64_t last = end + uint64_t{1000000} * (kGraceMs / 2); nowNs() < last; await(20)) {
+  for (const uint64_t last = end + uint64_t{1000000} * (kGraceMs / 2); nowNs() < last && !options.cancelled();
+       await(20)) {
     Frame frame;
     const Link::Read read = leader.link.next(frame);
     leader.heardNs = nowNs();

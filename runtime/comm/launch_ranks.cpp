@@ -15,14 +15,16 @@ struct Launcher {
   const char *name, *rank, *ranks;
   const char *localRanks; // ranks on this host; null where there is no such variable
   const char *job;        // what only ranks of one job share
+  const char *folder;     // of the job on this host, which the launcher deletes even where all ranks were killed
 };
 
 // The first that is complete counts. Slurm comes last: under mpirun its variables are those of the daemons.
 const Launcher kLaunchers[] = {
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_NAMESPACE"},
-    {"PMI", "PMI_RANK", "PMI_SIZE", nullptr, nullptr},
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"},
-    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_ID"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_NAMESPACE",
+     "PMIX_SERVER_TMPDIR"},
+    {"PMI", "PMI_RANK", "PMI_SIZE", nullptr, nullptr, nullptr},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", nullptr},
+    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_ID", nullptr},
 };
 constexpr size_t kSlurm = 3;
 
@@ -92,7 +94,10 @@ Status chooseLauncher(LaunchRanks &found, size_t &chosen) {
 
 // Ranks of one host meet at a file whose name only they share.
 void fileRendezvous(const Launcher &launcher, LaunchRanks &found) {
-  const char *job = variable(launcher.job), *local = variable(launcher.localRanks), *folder = variable("TMPDIR");
+  const char *job = variable(launcher.job), *local = variable(launcher.localRanks);
+  const char *folder = variable(launcher.folder);
+  if (!folder || strlen(folder) > 100)
+    folder = variable("TMPDIR");
   if (launcher.localRanks && local && strcmp(local, std::to_string(found.ranks).c_str()) != 0)
     return; // several hosts
   std::string key = job ? job : "parent" + std::to_string(getppid());

@@ -236,7 +236,7 @@ Status Connector::connect(uint64_t endNs, int &descriptor) {
         return {};
       close(descriptor);
     }
-    if (nowNs() >= endNs)
+    if (nowNs() >= endNs || (cancel && *cancel))
       return late();
     const struct timespec pause = {0, 20000000};
     nanosleep(&pause, nullptr);

@@ -40,9 +40,10 @@ private:
 // One rank's way to rank 0, tried until it works or the time is over.
 class Connector {
 public:
-  Connector(const char *rendezvous, uint32_t rank, uint32_t ranks) : rendezvous(rendezvous), rank(rank), ranks(ranks) {}
+  Connector(const char *rendezvous, uint32_t rank, uint32_t ranks, const volatile int *cancel = nullptr)
+      : rendezvous(rendezvous), rank(rank), ranks(ranks), cancel(cancel) {}
   // A connected non-blocking socket. 5101, 5103 and 5105 (the file speaks of another number of ranks) at once; 5104 and
-  // 5103 (a file behind which nobody listens) when the time is over.
+  // 5103 (a file behind which nobody listens) when the time is over or `cancel` is not 0.
   Status connect(uint64_t endNs, int &descriptor);
   const Secret &secret() const { return word; }
 
@@ -53,6 +54,7 @@ private:
 
   const char *rendezvous;
   const uint32_t rank, ranks;
+  const volatile int *const cancel;
   struct sockaddr_storage address = {};
   socklen_t addressBytes = 0;
   bool known = false; // an address was found once

@@ -36,10 +36,12 @@ bool parseTokenIds(const std::string &text, std::vector<int32_t> &ids);
 /// Reads a whole file ("-" is stdin). Returns false and prints error[E1002] when it cannot.
 bool readFile(const std::string &path, std::string &content);
 
-/// SIGINT and SIGTERM set a flag that the caller polls between steps; a second one ends the process at once. SIGPIPE is
-/// ignored, so that a closed pipe shows as a failed write.
+/// SIGINT and SIGTERM set a flag that the caller polls between steps; a second one, from 0.2 s on, ends the process at
+/// once. SIGPIPE is ignored, so that a closed pipe shows as a failed write.
 void installSignalHandlers();
 bool interrupted();
+/// Nonzero once interrupted() is true, for those who wait elsewhere.
+const volatile int *interruptFlag();
 /// The exit code after an interruption: 128 + the signal, 130 for SIGINT, 143 for SIGTERM.
 int interruptedExit();
 

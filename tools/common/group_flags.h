@@ -61,12 +61,21 @@ inline int createGroup(const GroupFlags &flags, const Model &model, Group &group
   options.placement = flags.placement.empty() ? nullptr : &table.placement;
   options.nodes = flags.nodes ? flags.nodes : options.placement ? table.placement.nodes : 1;
   options.combine = flags.combine.c_str();
+  options.cancel = interruptFlag();
   moray_group *created = nullptr;
   if (int code = report(moray_group_create(&options, &created)))
     return code;
   group.reset(created);
   moray_group_query_info(created, &info);
   return kExitOk;
+}
+
+/// For what fails because all ranks end: an interruption reaches them one after the other and is no error.
+inline int reportUnlessInterrupted(moray_status *status) {
+  if (!status || !interrupted())
+    return report(status);
+  moray_status_free(status);
+  return interruptedExit();
 }
 
 } // namespace moray::tools

@@ -3,6 +3,7 @@
 #include "moray-run/run.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -125,6 +126,10 @@ int addSequence(const Engine &engine, const std::vector<int32_t> &ids, const mor
 }
 
 } // namespace
+
+double nowMs() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 int generate(const RunOptions &options, const Model &model, const Engine &engine, const Swap &swap,
              const std::vector<int32_t> &prompt) {

@@ -2,15 +2,10 @@
 // stderr.
 #include "moray-run/run.h"
 
-#include <chrono>
 #include <climits>
 #include <unistd.h>
 
 using namespace moray::tools;
-
-double moray::tools::nowMs() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 static void addPromptFlags(CLI::App &app, RunOptions &options) {
   app.add_option("MODEL", options.model, "compiled artifact (.moray)")->required();
@@ -129,19 +124,21 @@ static int run(RunOptions &options) {
   if (!options.logitsFile.empty())
     engineOptions.max_outs = 64; // logits of many rows per step
   Engine engine;
-  if (int code = createEngine(model, engineOptions, engine))
+  moray_engine *created = nullptr;
+  if (int code = reportUnlessInterrupted(moray_engine_create(model.get(), &engineOptions, &created)))
     return code;
+  engine.reset(created);
   options.loadMs = nowMs() - begin;
   if (int code = reportDevice(model, engine))
     return code;
   if (ranks.rank != 0)
-    return report(moray_group_serve(engine.get()));
+    return reportUnlessInterrupted(moray_group_serve(engine.get()));
   int code = !options.scoreFile.empty()   ? score(options, model, engine)
              : options.logitsFile.empty() ? generate(options, model, engine, swap, prompt)
                                           : writeLogits(options, model, engine, prompt);
   if (code == kExitOk && !options.loadsFile.empty())
     code = writeExpertLoads(options, model, engine);
-  const int ended = report(moray_group_end(engine.get()));
+  const int ended = reportUnlessInterrupted(moray_group_end(engine.get()));
   return code ? code : ended;
 }
 

@@ -242,6 +242,7 @@ typedef struct moray_group_options {
   const char *combine;
   const moray_placement *placement; /* NULL: slots in the order of experts, spare ones for replicas of the first. Else
                                        for these ranks and nodes, and the same on all; read during the call */
+  const volatile int *cancel; /* NULL, or what a signal handler makes nonzero to end the wait for other ranks (5104) */
 } moray_group_options;
 
 typedef struct moray_group_info {
