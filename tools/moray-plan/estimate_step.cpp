@@ -250,7 +250,7 @@ int estimateStep(const PlanOptions &options, const EstimateOptions &how, const M
     const bool overlaps = target.programs()->Get(p)->kind() == schema::ProgramKind::StepOverlap;
     if (!overlaps && target.programs()->Get(p)->kind() != schema::ProgramKind::StepDist)
       continue;
-    const uint64_t batches = overlaps ? 2 : 1, rows = std::max<uint64_t>(1, how.rows / batches);
+    const uint64_t batches = overlaps ? 2 : 1, rows = (how.rows + batches - 1) / batches;
     ExecPlan plan;
     if (Status status = planStep(artifact, targetIndex, how, rows, plan); !status.ok())
       return report(status);

@@ -30,6 +30,8 @@ double nowMs();
 
 /// Token ids of `text`; `bos` is one of MORAY_BOS_*. Returns an exit code, errors are printed.
 int tokenize(const Model &model, const std::string &text, int bos, std::vector<int32_t> &ids);
+/// The prompt's ids from --tokens, -p, -f or stdin.
+int readPrompt(const RunOptions &options, const Model &model, std::vector<int32_t> &ids);
 
 /// Writes how often each expert was chosen to options.loadsFile.
 int writeExpertLoads(const RunOptions &options, const Model &model, const Engine &engine);
