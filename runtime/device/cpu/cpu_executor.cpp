@@ -10,6 +10,7 @@
 namespace moray::rt {
 
 constexpr uint64_t kCopyTaskBytes = 64u << 10;
+constexpr uint64_t kMoveNs = 10000; // moving what is in flight costs about a microsecond
 
 static unsigned long long number(uint64_t value) { return value; }
 
@@ -30,13 +31,14 @@ void CpuExecutor::collectiveTask(const moray_kernel_args *args, uint64_t, void *
     self.collectiveStatus = std::move(status);
 }
 
-// Between two launches of worker 0.
+// Between two launches or tasks of worker 0.
 void CpuExecutor::moveInFlight() {
-  if (inFlight == 0 || !collectiveStatus.ok())
+  if (inFlight == 0 || !collectiveStatus.ok() || nowNs() - movedNs < kMoveNs)
     return;
   collectiveStatus = communicator->progress();
   if (!collectiveStatus.ok())
     fault = 1;
+  movedNs = nowNs();
 }
 
 Status CpuExecutor::create(const moray_engine_options &options) {
@@ -255,8 +257,11 @@ void CpuExecutor::runTasks(const Launch &launch, uint64_t tasks, uint32_t worker
   const uint64_t share = tasks / workers, extra = tasks % workers;
   const uint64_t begin = worker * share + std::min<uint64_t>(worker, extra);
   const uint64_t end = begin + share + (worker < extra);
-  for (uint64_t task = begin; task < end; ++task)
+  for (uint64_t task = begin; task < end; ++task) {
     launch.function(&launch.args, task, scratch, &fault);
+    if (worker == 0)
+      moveInFlight();
+  }
 }
 
 Status CpuExecutor::faultError(const Launch &launch) {

@@ -66,6 +66,7 @@ private:
   ThreadPool pool;
   Status collectiveStatus; // of the run, written by worker 0
   uint32_t inFlight = 0;   // collectives that were started and not waited for
+  uint64_t movedNs = 0;    // when that was last moved
 
   // A micro-batch.
   struct Batch {
