@@ -26,7 +26,7 @@ PLACES = {
     "close": r"(during|in) shutdown",
 }
 ACTIONS = ["kill", "stop", "slow"]
-EXCHANGE = 19  # the first of step 4: three for each of two layers
+EXCHANGE = 20  # four times the number of the start: the dispatch of the first layer with experts in step 2
 # Each rank leaves its process id, its messages and its exit status; the shells end together, as mpirun ends the job with the first that
 # does. A rank with a fault at the start has it before it becomes moray-run.
 RANK = """cd "$1"; r=$OMPI_COMM_WORLD_RANK; echo $PMIX_NAMESPACE > job
