@@ -1,12 +1,19 @@
 // Checks that a sequence gets the same bits alone and among others that join and leave: moray-check-batches
 // [--cuda-library PATH] ARTIFACT IDS IDS... The library is that of the GPU to run on, such as the simulator's. With
 // --group, started by a launcher: the same bits on all ranks together as on one rank; flags of groups are those of
-// moray-run.
+// moray-run. --placements SEED: experts and replicas lie anywhere, and change places during the run; --touched:
+// instead, each rank has mapped the weights of its own experts and what all ranks share, within 2 %.
 #include "common/cli.h"
 #include "common/group_flags.h"
 #include "common/runtime_handles.h"
 
+#include <algorithm>
 #include <cstring>
+#include <fcntl.h>
+#include <fstream>
+#include <random>
+#include <sys/mman.h>
+#include <unistd.h>
 
 using namespace moray::tools;
 
@@ -28,6 +35,91 @@ struct Schedule {
   uint32_t maxSeqs, maxRows, maxOuts, chunk, threads, stepsBetween;
 };
 
+// Where the artifact is mapped as a whole; end 0 where it is not.
+struct Mapped {
+  uint64_t start = 0, end = 0;
+};
+
+Mapped findMapping(const char *path) {
+  char *real = realpath(path, nullptr);
+  const std::string name = real ? real : "";
+  std::free(real);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long start = 0, end = 0, offset = 0;
+    if (line.size() > name.size() && line.compare(line.size() - name.size(), std::string::npos, name) == 0 &&
+        std::sscanf(line.c_str(), "%lx-%lx r--%*c %lx", &start, &end, &offset) == 3 && offset == 0)
+      return {start, end};
+  }
+  return {};
+}
+
+// Lets the kernel read only what is touched from now on. It would read ahead, and map whole folios of up to 2 MB around
+// what is read, which a file that was just written has; without both, a fault maps up to 15 pages of neighbours.
+bool readExactly(const char *path) {
+  const Mapped mapped = findMapping(path);
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  const bool good = file >= 0 && mapped.end != 0 && fsync(file) == 0 &&
+                    posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) == 0 &&
+                    madvise(reinterpret_cast<void *>(mapped.start), mapped.end - mapped.start, MADV_RANDOM) == 0;
+  close(file);
+  return good;
+}
+
+// Bytes of the artifact's weights in pages that this process has mapped.
+uint64_t touchedWeights(const char *path, const moray_model_config &config) {
+  const Mapped mapped = findMapping(path);
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t first = (mapped.start + config.file_bytes - config.weight_bytes) / page;
+  std::vector<uint64_t> entries(mapped.end / page - first); // bit 63: mapped
+  std::ifstream pagemap("/proc/self/pagemap", std::ios::binary);
+  pagemap.seekg(static_cast<std::streamoff>(first * sizeof(uint64_t)));
+  pagemap.read(reinterpret_cast<char *>(entries.data()),
+               static_cast<std::streamsize>(entries.size() * sizeof(uint64_t)));
+  return page *
+         static_cast<uint64_t>(std::count_if(entries.begin(), entries.end(), [](uint64_t e) { return e >> 63; }));
+}
+
+// 1 where the process has mapped other weights than those of the default placement.
+int checkTouched(const char *path, const moray_model_config &config, const moray_group_info &ranks) {
+  const uint64_t layers = config.layers - config.first_expert_layer,
+                 slots = (config.experts + ranks.ranks - 1) / ranks.ranks;
+  const uint64_t replicated = config.weight_bytes - layers * config.experts * config.expert_bytes;
+  const uint64_t expected = replicated + layers * slots * config.expert_bytes, touched = touchedWeights(path, config);
+  std::printf(
+      "rank %u of %u: %lu bytes of weights touched, %.2f %% of its %lu slots and the replicated part, %.0f %% of all\n",
+      ranks.rank, ranks.ranks, touched, 100.0 * touched / expected, slots, 100.0 * touched / config.weight_bytes);
+  return touched < 0.98 * expected || touched > 1.02 * expected;
+}
+
+// Every expert has a slot, the other slots hold any expert or none; the same on all ranks for the same seed.
+class RandomPlacements {
+public:
+  RandomPlacements(const moray_model_config &config, uint32_t ranks, uint32_t seed)
+      : config(config), ranks(ranks), random(seed) {}
+
+  // Valid until the next call.
+  const moray_placement &next() {
+    const uint32_t perRank = (config.experts + ranks - 1) / ranks + random() % 3, count = perRank * ranks;
+    slots.clear();
+    for (uint32_t layer = 0; layer < config.layers; ++layer) {
+      for (uint32_t slot = 0; slot < count; ++slot)
+        slots.push_back(static_cast<int32_t>(slot < config.experts ? slot : random() % (config.experts + 1)) -
+                        (slot < config.experts ? 0 : 1));
+      std::shuffle(slots.end() - count, slots.end(), random);
+    }
+    placement = {config.experts, ranks, 1, config.layers, perRank, slots.data()};
+    return placement;
+  }
+
+private:
+  const moray_model_config &config;
+  const uint32_t ranks;
+  std::mt19937 random;
+  std::vector<int32_t> slots;
+  moray_placement placement = {};
+};
+
 class Batch {
 public:
   Batch(const Model &model, const std::vector<std::vector<int32_t>> &prompts) : model(model), prompts(prompts) {
@@ -39,6 +131,9 @@ public:
     group = newGroup;
     overlap = newOverlap;
   }
+  // From now on experts change places all the time; null: never.
+  void place(RandomPlacements *newPlacements) { placements = newPlacements; }
+  uint64_t changes() const { return changed; }
 
   // As a rank that is not the first.
   int serve(const Schedule &schedule) {
@@ -55,16 +150,17 @@ public:
       return code;
     std::vector<Sequence> sequences;
     outcomes.assign(prompts.size(), {});
+    moray_step_info info = {};
+    asked = changed = 0;
     for (size_t index : order) {
       if (int code = add(engine, prompts[index], outcomes[index], sequences))
         return code;
       for (uint32_t i = 0; i < schedule.stepsBetween; ++i)
-        if (int code = report(moray_engine_step(engine.get(), nullptr)))
+        if (int code = step(engine, info))
           return code;
     }
-    moray_step_info info = {};
     do {
-      if (int code = report(moray_engine_step(engine.get(), &info)))
+      if (int code = step(engine, info))
         return code;
     } while (info.running + info.waiting != 0);
     for (size_t i = 0; i < order.size(); ++i) {
@@ -78,6 +174,19 @@ public:
   }
 
 private:
+  // Asks for the next placement as soon as the latest holds.
+  int step(const Engine &engine, moray_step_info &info) {
+    moray_statistics statistics;
+    moray_engine_query_statistics(engine.get(), &statistics);
+    changed = statistics.placements;
+    if (placements && asked == changed) {
+      if (int code = report(moray_engine_place(engine.get(), &placements->next())))
+        return code;
+      ++asked;
+    }
+    return report(moray_engine_step(engine.get(), &info));
+  }
+
   moray_engine_options engineOptions(const Schedule &schedule) const {
     moray_engine_options options;
     moray_engine_options_init(&options);
@@ -114,6 +223,8 @@ private:
   moray_model_config config;
   const moray_group *group = nullptr;
   int overlap = MORAY_OVERLAP_OFF;
+  RandomPlacements *placements = nullptr;
+  uint64_t asked = 0, changed = 0;
 };
 
 bool same(const Outcome &a, const Outcome &b) {
@@ -152,22 +263,40 @@ int check(const Model &model, const std::vector<std::vector<int32_t>> &prompts) 
 }
 
 // All prompts on all ranks, then on rank 0 each prompt alone without the group.
-int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prompts, const GroupFlags &flags) {
+int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prompts, const GroupFlags &flags,
+               uint32_t placementSeed, const char *touched) {
   Group group;
   moray_group_info ranks = {};
   if (int code = createGroup(flags, model, group, ranks))
     return code;
+  moray_model_config config;
+  moray_model_query_config(model.get(), &config);
+  RandomPlacements placements(config, ranks.ranks, placementSeed);
+  if (placementSeed)
+    if (int code = createGroup(flags, &placements.next(), group, ranks))
+      return code;
+  if (touched && !readExactly(touched))
+    return fail("E1003", std::string("cannot drop '") + touched + "' from memory", "", 1);
   Batch batch(model, prompts);
   const Schedule schedule = {"group", 4, 16, 8, 5, ranks.ranks == 1 ? 2u : 1u, 2};
   batch.join(group.get(), flags.overlap);
-  if (ranks.rank != 0)
-    return batch.serve(schedule);
+  if (ranks.rank != 0) {
+    const int code = batch.serve(schedule);
+    return code == 0 && touched ? checkTouched(touched, config, ranks) : code;
+  }
   std::vector<size_t> order;
   for (size_t i = 0; i < prompts.size(); ++i)
     order.push_back(i);
   std::vector<Outcome> outcomes, alone;
+  batch.place(placementSeed ? &placements : nullptr);
   if (int code = batch.run(schedule, order, outcomes))
     return code;
+  if (touched)
+    return checkTouched(touched, config, ranks);
+  const uint64_t changes = batch.changes();
+  if (placementSeed && changes < 2)
+    return fail("E1011", "experts changed places " + std::to_string(changes) + " times", "", 1);
+  batch.place(nullptr);
   batch.join(nullptr, MORAY_OVERLAP_OFF);
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (int code = batch.run({"alone", 1, 256, 1, 0, 1, 0}, {i}, alone))
@@ -177,7 +306,8 @@ int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prom
       return 1;
     }
   }
-  std::printf("%zu prompts: the same bits on %u ranks and alone\n", prompts.size(), ranks.ranks);
+  std::printf("%zu prompts: the same bits on %u ranks and alone, %llu changes of placement\n", prompts.size(),
+              ranks.ranks, static_cast<unsigned long long>(changes));
   return 0;
 }
 
@@ -187,12 +317,15 @@ int main(int argc, char **argv) {
   CLI::App app("Checks that a sequence gets the same bits alone and among others.", "moray-check-batches");
   std::string artifact, library;
   std::vector<std::string> ids;
-  bool group = false;
+  bool group = false, touched = false;
+  uint32_t placementSeed = 0;
   GroupFlags flags;
   app.add_option("ARTIFACT", artifact)->required();
   app.add_option("IDS", ids)->required();
   app.add_option("--cuda-library", library);
   app.add_flag("--group", group);
+  app.add_option("--placements", placementSeed)->check(CLI::PositiveNumber);
+  app.add_flag("--touched", touched);
   addGroupFlags(app, flags);
   int exitCode = kExitOk;
   if (!parseArguments(app, argc, argv, exitCode))
@@ -205,5 +338,6 @@ int main(int argc, char **argv) {
   Model model;
   if (int code = loadModel(artifact, /*verifyWeights=*/false, model))
     return code;
-  return group ? checkGroup(model, prompts, flags) : check(model, prompts);
+  return group ? checkGroup(model, prompts, flags, placementSeed, touched ? artifact.c_str() : nullptr)
+               : check(model, prompts);
 }

@@ -43,14 +43,10 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
   app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");
 }
 
-/// Joins the group that the launcher (mpirun, torchrun, srun) started; without one, a group of one rank.
-inline int createGroup(const GroupFlags &flags, const Model &model, Group &group, moray_group_info &info) {
-  PlacementTable table;
-  moray_model_config config;
-  moray_model_query_config(model.get(), &config);
-  if (!flags.placement.empty())
-    if (int code = readPlacement(flags.placement, config, table))
-      return code;
+/// Joins the group that the launcher (mpirun, torchrun, srun) started; without one, a group of one rank. `placement`
+/// may be null.
+inline int createGroup(const GroupFlags &flags, const moray_placement *placement, Group &group,
+                       moray_group_info &info) {
   moray_group_options options;
   moray_group_options_init(&options);
   options.comm = flags.comm.c_str();
@@ -58,8 +54,8 @@ inline int createGroup(const GroupFlags &flags, const Model &model, Group &group
   options.rendezvous = flags.rendezvous.empty() ? nullptr : flags.rendezvous.c_str();
   options.deadline_ms = flags.deadlineMs;
   options.force_dist = flags.forceDist;
-  options.placement = flags.placement.empty() ? nullptr : &table.placement;
-  options.nodes = flags.nodes ? flags.nodes : options.placement ? table.placement.nodes : 1;
+  options.placement = placement;
+  options.nodes = flags.nodes ? flags.nodes : placement ? placement->nodes : 1;
   options.combine = flags.combine.c_str();
   options.cancel = interruptFlag();
   moray_group *created = nullptr;
@@ -76,6 +72,17 @@ inline int reportUnlessInterrupted(moray_status *status) {
     return report(status);
   moray_status_free(status);
   return interruptedExit();
+}
+
+/// With the placement that the flags name, if any.
+inline int createGroup(const GroupFlags &flags, const Model &model, Group &group, moray_group_info &info) {
+  PlacementTable table;
+  moray_model_config config;
+  moray_model_query_config(model.get(), &config);
+  if (!flags.placement.empty())
+    if (int code = readPlacement(flags.placement, config, table))
+      return code;
+  return createGroup(flags, flags.placement.empty() ? nullptr : &table.placement, group, info);
 }
 
 } // namespace moray::tools

@@ -145,7 +145,8 @@ int chooseShape(const PlanOptions &options, const LoadsFile &loads, const Placem
     return misfit("the hierarchical policy cannot divide " + named(options.groups, "groups among ") +
                       named(options.nodes, "nodes"),
                   "use --policy=global, or a number of nodes that divides the groups");
-  const bool global = options.policy == "global" || !divides;
+  // On one node the policies differ in the order of experts alone.
+  const bool global = options.policy == "global" || !divides || (options.policy == "auto" && options.nodes == 1);
   report.policy = global ? "global" : "hierarchical";
   report.shape = {ranks, options.nodes, global ? 1 : options.groups, perRank * ranks};
   return kExitOk;

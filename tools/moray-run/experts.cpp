@@ -5,6 +5,16 @@
 
 namespace moray::tools {
 
+void addExpertFlags(CLI::App &app, RunOptions &options) {
+  app.add_option("--record-loads", options.loadsFile,
+                 "write how often each expert was chosen to this file, for moray-plan");
+  app.add_option("--swap-placement", options.swap,
+                 "FILE@STEP: change to this placement while generating, from this step on as soon as all ranks have "
+                 "its weights; changes no token")
+      ->excludes("--score")
+      ->excludes("--logits");
+}
+
 int writeExpertLoads(const RunOptions &options, const Model &model, const Engine &engine) {
   moray_model_config config;
   moray_model_query_config(model.get(), &config);

@@ -58,13 +58,7 @@ static void addEngineFlags(CLI::App &app, RunOptions &options) {
                  "auto, x86-64-v3, avx512 or amx; fails where the machine or the artifact lacks it");
   addDeviceFlags(app, options.device);
   addGroupFlags(app, options.group);
-  app.add_option("--record-loads", options.loadsFile,
-                 "write how often each expert was chosen to this file, for moray-plan");
-  app.add_option("--swap-placement", options.swap,
-                 "FILE@STEP: change to this placement while generating, from this step on as soon as all ranks have "
-                 "its weights; changes no token")
-      ->excludes("--score")
-      ->excludes("--logits");
+  addExpertFlags(app, options);
   app.add_flag("--verify", options.verify, "hash all weights before the start");
   app.add_flag("--json", options.json, "print one JSON object: prompt ids, generated ids, text, timings");
   app.set_version_flag("--version", std::string("moray-run ") + moray_runtime_version());

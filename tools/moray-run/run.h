@@ -33,6 +33,9 @@ int tokenize(const Model &model, const std::string &text, int bos, std::vector<i
 /// The prompt's ids from --tokens, -p, -f or stdin.
 int readPrompt(const RunOptions &options, const Model &model, std::vector<int32_t> &ids);
 
+/// The flags of what follows.
+void addExpertFlags(CLI::App &app, RunOptions &options);
+
 /// Writes how often each expert was chosen to options.loadsFile.
 int writeExpertLoads(const RunOptions &options, const Model &model, const Engine &engine);
 

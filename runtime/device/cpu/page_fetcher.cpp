@@ -31,7 +31,7 @@ void PageFetcher::start(std::vector<Bytes> wanted) {
   stop();
   parts = std::move(wanted);
   finished = stopping = false;
-  running = pthread_create(&thread, nullptr, main, this) == 0;
+  running = !parts.empty() && pthread_create(&thread, nullptr, main, this) == 0;
   if (running)
     return;
   for (const Bytes &part : parts)

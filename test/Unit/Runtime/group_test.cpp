@@ -135,6 +135,47 @@ TEST(Group, RefusesWhatItCannotDo) {
   EXPECT_FAILS(moray_group_serve(nullptr), "E5002", "'engine' is NULL");
 }
 
+TEST(Group, ExpertsChangePlacesAndAreCounted) {
+  const ToyModel model(withExperts());
+  moray_model_config config;
+  moray_model_query_config(model.get(), &config);
+  const uint32_t perRank = config.experts + 1; // the last slot is spare
+  std::vector<int32_t> slots(size_t{config.layers} * perRank, -1);
+  for (size_t i = 0; i < slots.size(); ++i)
+    if (i % perRank < config.experts)
+      slots[i] = static_cast<int32_t>(config.experts - 1 - i % perRank);
+  moray_placement placement = {config.experts, 1, 1, config.layers, perRank, slots.data()};
+  const ToyGroup dist(true);
+  moray_engine_options options = engineOptions();
+  options.group = dist.get();
+  ToyEngine engine(model, options), alone(model, engineOptions());
+  moray_sequence *sequence = engine.add({1, 2, 3}, greedy(12)), *expected = alone.add({1, 2, 3}, greedy(12));
+  EXPECT_OK(moray_engine_place(engine, &placement));
+  EXPECT_FAILS(moray_engine_place(engine, &placement), "E5002", "under way");
+  engine.run();
+  alone.run();
+  EXPECT_EQ(tokensOf(sequence), tokensOf(expected));
+  moray_statistics statistics;
+  moray_engine_query_statistics(engine, &statistics);
+  EXPECT_EQ(statistics.placements, 1u);
+  std::vector<uint64_t> loads(size_t{config.layers} * config.experts, 77);
+  EXPECT_OK(moray_engine_expert_loads(engine, loads.data()));
+  uint64_t sum = 0; // 14 rows choose an expert each in all layers but the first
+  for (uint64_t load : loads)
+    sum += load;
+  EXPECT_EQ(sum, 14u * (config.layers - 1) * config.experts_per_token);
+
+  EXPECT_FAILS(moray_engine_place(alone, &placement), "E5002", "no placement in a local step");
+  EXPECT_FAILS(moray_engine_expert_loads(alone, loads.data()), "E5002", "force_dist");
+  slots[perRank] = slots[perRank + 1];
+  EXPECT_FAILS(moray_engine_place(engine, &placement), "E5112", "of layer 1 has no slot for expert");
+  placement.ranks = 2;
+  EXPECT_FAILS(moray_engine_place(engine, &placement), "E5112", "for 2 ranks");
+  slots.assign(slots.size(), 0);
+  placement = {1, 1, 1, config.layers, perRank, slots.data()};
+  EXPECT_FAILS(moray_engine_place(engine, &placement), "E5112", "for 1 experts");
+}
+
 TEST(Group, RefusesMoreRanksThanLaunched) {
   moray_group *group = nullptr;
   moray_group_options options;
