@@ -95,8 +95,8 @@ int checkTouched(const char *path, const moray_model_config &config, const moray
 // Every expert has a slot, the other slots hold any expert or none; the same on all ranks for the same seed.
 class RandomPlacements {
 public:
-  RandomPlacements(const moray_model_config &config, uint32_t ranks, uint32_t seed)
-      : config(config), ranks(ranks), random(seed) {}
+  RandomPlacements(const moray_model_config &config, uint32_t ranks, uint32_t nodes, uint32_t seed)
+      : config(config), ranks(ranks), nodes(nodes), random(seed) {}
 
   // Valid until the next call.
   const moray_placement &next() {
@@ -108,13 +108,13 @@ public:
                         (slot < config.experts ? 0 : 1));
       std::shuffle(slots.end() - count, slots.end(), random);
     }
-    placement = {config.experts, ranks, 1, config.layers, perRank, slots.data()};
+    placement = {config.experts, ranks, nodes, config.layers, perRank, slots.data()};
     return placement;
   }
 
 private:
   const moray_model_config &config;
-  const uint32_t ranks;
+  const uint32_t ranks, nodes;
   std::mt19937 random;
   std::vector<int32_t> slots;
   moray_placement placement = {};
@@ -271,7 +271,7 @@ int checkGroup(const Model &model, const std::vector<std::vector<int32_t>> &prom
     return code;
   moray_model_config config;
   moray_model_query_config(model.get(), &config);
-  RandomPlacements placements(config, ranks.ranks, placementSeed);
+  RandomPlacements placements(config, ranks.ranks, std::max(flags.nodes, 1u), placementSeed);
   if (placementSeed)
     if (int code = createGroup(flags, &placements.next(), group, ranks))
       return code;
