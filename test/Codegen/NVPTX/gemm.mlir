@@ -78,7 +78,7 @@ cmd.kernel @shared gemm over rows {
 // PLAN:      // kernel grouped_gemm:bf16xf8->bf16 O=7168 K=2048
 // PLAN-NEXT: // cuda:sm_80: threads=128 stream=16x16 depth=2 tile=64x64 warps=2x2 stages=4 blocks=432
 // PLAN-NEXT: // scratch: 0
-// PLAN-NEXT: // stage grouped_gemm_{{[0-9a-f]+}}: grid 432 448 rows 8 * 8 max R * 256 min * 112 rows 8 * 8 max R * 64 ceildiv * + min, threads 128, dynamic shared 49152
+// PLAN-NEXT: // stage grouped_gemm_{{[0-9a-f]+}}: grid 432 448 received 8 * 256 min * 112 received 8 * 64 ceildiv * + min, threads 128, dynamic shared 49152
 // ASM-LABEL: .entry grouped_gemm_
 // ASM:         shfl.sync.idx.b32
 // ASM:         bar.sync
