@@ -94,6 +94,7 @@ def inject(case):
     name = "%s rank %d at %s" % (action, victim, place)
     folder = os.path.join(scratch, name.replace(" ", "-"))
     temporary = os.path.join(folder, "t")
+    shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(temporary)
     fault = os.path.join(folder, "fault")
     exchange = EXCHANGE if place in ("before", "inside", "after") else 0
@@ -145,7 +146,8 @@ with ThreadPoolExecutor(AT_ONCE) as pool:
 failures = 0
 for case, result in results:
     # The machine may have been busy: once more, alone.
-    if not isinstance(result, str) and result[1] > DEADLINE + MARGIN:
+    if isinstance(result, str) or result[1] > DEADLINE + MARGIN:
+        print("again: %s" % (result if isinstance(result, str) else "%s: %.2f s" % result[:2]))
         case, result = attempt(case)
     late = not isinstance(result, str) and result[1] > DEADLINE + MARGIN
     failures += late or isinstance(result, str)
