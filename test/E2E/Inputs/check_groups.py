@@ -29,6 +29,21 @@ def outputs(launch, artifact, ids, scratch, *flags):
     return {"text": text, "logits": logits, "score": score}
 
 
+def checkSums(launch, artifact, ids, scratch, flags):
+    """Sums of ranks and nodes: near the exact results, and the same in every run."""
+    def logits(start, *more):
+        data.run(*start, "moray-run", artifact, "--tokens", ids, "--logits", scratch + ".npy", "-t", "1", *more)
+        return data.readNpy(scratch + ".npy")[1]
+
+    exact = logits([])
+    for mode in "rank_sum", "node_sum":
+        runs = [logits(launch, "--nodes=2", "--combine=" + mode, *flags) for _ in range(2)]
+        distance = data.simdiff(runs[0], exact)
+        print("%s: simdiff %.1e to exact" % (mode, distance))
+        if runs[0] != runs[1] or distance > 1e-3:
+            sys.exit("%s of %s differs from run to run, or too much from exact" % (mode, artifact))
+
+
 def main(folder, artifact, ranks, scratch, flags):
     with open(scratch + ".txt", "w") as file:
         file.write(TEXT)
@@ -49,6 +64,8 @@ def main(folder, artifact, ranks, scratch, flags):
         for name in expected:
             if found[name] != expected[name]:
                 sys.exit("%s on %s ranks: %r, in one process: %r" % (name, count, found[name][:400], expected[name][:400]))
+        if count == "4":
+            checkSums(launch, artifact, ids[0], scratch, force)
 
 
 main(sys.argv[1], sys.argv[2], sys.argv[3].split(","), sys.argv[4], sys.argv[5:])
