@@ -19,6 +19,8 @@ static Status findCombine(const char *name, CombineMode &mode) {
 }
 
 Status readPlacement(const moray_placement &given, const moray_group &group, ModelPlacement &placement) {
+  if (!given.slots)
+    return fail(kE5002, "argument 'placement' has no slots");
   if (given.ranks != group.found.ranks || given.nodes != group.nodes)
     return fail(kE5112, "the placement is for %u ranks on %u nodes, but %s started %u on %u; make one for these",
                 given.ranks, given.nodes, group.found.launcher, group.found.ranks, group.nodes);

@@ -172,7 +172,9 @@ TEST(Group, ExpertsChangePlacesAndAreCounted) {
   placement.ranks = 2;
   EXPECT_FAILS(moray_engine_place(engine, &placement), "E5112", "for 2 ranks");
   slots.assign(slots.size(), 0);
-  placement = {1, 1, 1, config.layers, perRank, slots.data()};
+  placement = {1, 1, 1, config.layers, perRank, nullptr};
+  EXPECT_FAILS(moray_engine_place(engine, &placement), "E5002", "no slots");
+  placement.slots = slots.data();
   EXPECT_FAILS(moray_engine_place(engine, &placement), "E5112", "for 1 experts");
 }
 
