@@ -62,6 +62,7 @@ int exitCodeOf(int code) {
   case moray::rt::kE5111:
   case moray::rt::kE5113:
   case moray::rt::kE5114:
+  case moray::rt::kE5115:
     return 9;
   default:
     return code < 5000 ? 5 : 7;

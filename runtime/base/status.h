@@ -69,6 +69,7 @@ enum Code : int {
   kE5112 = 5112, // placement of experts
   kE5113 = 5113, // malformed bytes from a peer
   kE5114 = 5114, // the group failed earlier
+  kE5115 = 5115, // an error of NCCL
 };
 
 // Owns an optional moray_status; empty means success.

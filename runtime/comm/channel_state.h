@@ -38,13 +38,13 @@ struct FailureMessage {
 };
 
 struct VoteMessage {
-  uint32_t program, stop;
+  uint32_t program, stop, eager;
   int32_t live[kLiveCounts];
 };
 
 struct DecisionMessage {
   uint64_t step;
-  uint32_t program, stop, activeRanks, padding;
+  uint32_t program, stop, activeRanks, eager;
   int64_t sum[kLiveCounts];
   int32_t max[kLiveCounts];
 };

@@ -167,8 +167,9 @@ bool ControlChannel::State::handleAnswer(Peer &peer, const Frame &frame) const {
   const bool vote = frame.type == FrameType::Vote;
   if (vote != leads() || peer.answered || (!vote && !awaitsDecision))
     return false;
-  if (vote ? !decode(frame.payload, peer.vote, tail) || peer.vote.stop > 1
-           : !decode(frame.payload, peer.decision, tail) || peer.decision.stop > 1 || peer.decision.step != step + 1)
+  if (vote ? !decode(frame.payload, peer.vote, tail) || peer.vote.stop > 1 || peer.vote.eager > 1
+           : !decode(frame.payload, peer.decision, tail) || peer.decision.stop > 1 || peer.decision.eager > 1 ||
+                 peer.decision.step != step + 1)
     return false;
   peer.payload.assign(tail.begin(), tail.end());
   peer.answered = true;
@@ -257,6 +258,7 @@ Status ControlChannel::State::decide(const StepVote &own, DecisionMessage &decis
   uint32_t speaker = 0;
   auto count = [&](uint32_t rank, const VoteMessage &vote) -> Status {
     decision.stop |= vote.stop;
+    decision.eager |= vote.eager;
     for (uint32_t i = 0; i < kLiveCounts; ++i) {
       decision.sum[i] += vote.live[i];
       decision.max[i] = std::max(decision.max[i], vote.live[i]);
@@ -274,7 +276,7 @@ Status ControlChannel::State::decide(const StepVote &own, DecisionMessage &decis
     ++decision.activeRanks;
     return {};
   };
-  VoteMessage mine = {own.program, own.stop, {}};
+  VoteMessage mine = {own.program, own.stop, own.eager, {}};
   std::copy(own.live, own.live + kLiveCounts, mine.live);
   MORAY_TRY(count(0, mine));
   for (const Peer &peer : peers)
@@ -317,7 +319,7 @@ Status ControlChannel::agree(const StepVote &vote, StepDecision &decision) {
     for (Peer &peer : s.peers)
       peer.link.send(FrameType::Decision, bytesOf(message), vote.payload.empty() ? Bytes() : vote.payload[peer.rank]);
   } else {
-    VoteMessage mine = {vote.program, vote.stop, {}};
+    VoteMessage mine = {vote.program, vote.stop, vote.eager, {}};
     std::copy(vote.live, vote.live + kLiveCounts, mine.live);
     s.peers[0].answered = false;
     s.peers[0].link.send(FrameType::Vote, bytesOf(mine), vote.payload.empty() ? Bytes() : vote.payload[0]);
@@ -336,6 +338,7 @@ Status ControlChannel::agree(const StepVote &vote, StepDecision &decision) {
   decision.program = message.program;
   decision.stop = message.stop != 0;
   decision.activeRanks = message.activeRanks;
+  decision.eager = message.eager != 0;
   std::copy(message.sum, message.sum + kLiveCounts, decision.sum);
   std::copy(message.max, message.max + kLiveCounts, decision.max);
   decision.payload = {s.payloads.data(), s.payloads.size()};

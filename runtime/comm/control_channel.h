@@ -24,6 +24,7 @@ constexpr uint32_t kLiveCounts = 8; // those of both micro-batches of a step; wi
 // Who is who, as the launcher says.
 struct LaunchRanks {
   uint32_t rank = 0, ranks = 1;
+  uint32_t localRank = 0;     // among the ranks of this host; `rank` where the launcher does not say
   char launcher[24] = "none"; // whose variables were read: "Open MPI", "PMI", "torchrun", "Slurm", "none"
   char rendezvous[256] = "";  // "HOST:PORT" or "file:PATH"; empty where the user has to give one
 };
@@ -55,6 +56,7 @@ struct StepVote {
   uint32_t program = 0;           // number of the program that this rank wants to run next; 0: idle, joins any
   int32_t live[kLiveCounts] = {}; // its live counts; all 0 when idle
   bool stop = false;              // this rank wants the group to end
+  bool eager = false;             // this rank cannot run the step as a captured graph
   // Bytes that travel along: on rank 0 one entry per rank (entry 0 is not sent), elsewhere one entry, for rank 0. May
   // be empty. Read during the call.
   Span<const Bytes> payload;
@@ -65,6 +67,7 @@ struct StepDecision {
   uint64_t step = 0;        // 1, 2, 3 ...
   uint32_t program = 0;     // what the ranks with work want; 0: nobody has work
   bool stop = false;        // a rank wants to end: no step follows
+  bool eager = false;       // a rank cannot run the step as a captured graph: nobody does
   uint32_t activeRanks = 0; // ranks that voted for a program
   int64_t sum[kLiveCounts] = {};
   int32_t max[kLiveCounts] = {};

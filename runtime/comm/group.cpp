@@ -28,11 +28,18 @@ Status readPlacement(const moray_placement &given, const moray_group &group, Mod
   return ModelPlacement::make(given.experts, given.ranks, given.nodes, given.layers, {given.slots, slots}, placement);
 }
 
+static Status findComm(const char *name, CommKind &comm) {
+  static const char *const names[] = {"auto", "self", "mpi", "nccl"};
+  for (uint32_t i = 0; i < 4; ++i)
+    if (!name || strcmp(name, names[i]) == 0) {
+      comm = static_cast<CommKind>(i);
+      return {};
+    }
+  return fail(kE5002, "communicator '%s' was asked for, expected auto, mpi, nccl or self", name);
+}
+
 Status findGroup(const moray_group_options &options, moray_group &group) {
-  const char *comm = options.comm ? options.comm : "auto";
-  const bool automatic = strcmp(comm, "auto") == 0, self = strcmp(comm, "self") == 0;
-  if (!automatic && !self && strcmp(comm, "mpi") != 0)
-    return fail(kE5002, "communicator '%s' was asked for, expected auto, mpi or self", comm);
+  MORAY_TRY(findComm(options.comm, group.comm));
   if (options.deadline_ms == 0)
     return fail(kE5002, "the deadline is 0 ms, expected at least 1");
   MORAY_TRY(findCombine(options.combine, group.combine));
@@ -49,14 +56,14 @@ Status findGroup(const moray_group_options &options, moray_group &group) {
                   sizeof(group.found.rendezvous));
     strcpy(group.found.rendezvous, options.rendezvous);
   }
-  if (self && group.found.ranks != 1)
-    return fail(kE5101, "communicator self was asked for, but %s started %u ranks; use mpi or auto",
-                group.found.launcher, group.found.ranks);
-  group.mpi = automatic ? group.found.ranks > 1 : !self;
+  if (group.comm == CommKind::Self && group.found.ranks != 1)
+    return fail(kE5101, "communicator self was asked for, but %s started %u ranks; use auto", group.found.launcher,
+                group.found.ranks);
   group.forceDist = options.force_dist != 0;
   group.deadlineMs = options.deadline_ms;
   group.cancel = options.cancel;
   group.library = options.comm_library ? options.comm_library : "";
+  group.ncclLibrary = options.nccl_library ? options.nccl_library : "";
   return {};
 }
 
@@ -82,7 +89,7 @@ Status makeCommunicator(const moray_group &group, const ModelPlacement &placemen
   options.deadlineMs = group.deadlineMs;
   options.combine = group.combine;
   options.library = group.library.empty() ? nullptr : group.library.c_str();
-  if (!group.mpi)
+  if (group.comm == CommKind::Self || (group.comm == CommKind::Auto && group.found.ranks == 1))
     return makeHostCommunicator(options, placement, nullptr, nullptr, communicator);
   return makeMpiCommunicator(options, placement, watch, communicator);
 }

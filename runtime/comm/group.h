@@ -5,16 +5,22 @@
 #include "runtime/comm/placement.h"
 #include <string>
 
+namespace moray::rt::comm {
+// Auto: what the device needs for this number of ranks.
+enum class CommKind { Auto, Self, Mpi, Nccl };
+} // namespace moray::rt::comm
+
 // The handle of the C API. Immutable; it outlives the engine that joins it.
 struct moray_group {
   moray::rt::comm::LaunchRanks found;
-  bool mpi = false;       // else one rank by itself
+  moray::rt::comm::CommKind comm = moray::rt::comm::CommKind::Auto;
   bool forceDist = false; // run distributed steps on one rank as well
   uint32_t deadlineMs = moray::rt::comm::kDefaultDeadlineMs;
   uint32_t nodes = 1; // divides the ranks
   moray::rt::comm::CombineMode combine = moray::rt::comm::CombineMode::Exact;
   moray::rt::comm::ModelPlacement placement; // without layers: the default of the model
   std::string library;                       // path of libmoray_comm_mpi.so; empty: beside the runtime
+  std::string ncclLibrary;                   // path of libnccl.so.2; empty: where the loader looks
   const volatile int *cancel = nullptr;      // nonzero: waits for nobody any longer
 };
 

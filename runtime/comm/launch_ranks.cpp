@@ -13,18 +13,19 @@ namespace {
 
 struct Launcher {
   const char *name, *rank, *ranks;
-  const char *localRanks; // ranks on this host; null where there is no such variable
-  const char *job;        // what only ranks of one job share
-  const char *folder;     // of the job on this host, which the launcher deletes even where all ranks were killed
+  const char *localRank, *localRanks; // on this host; null where there is no such variable
+  const char *job;                    // what only ranks of one job share
+  const char *folder; // of the job on this host, which the launcher deletes even where all ranks were killed
 };
 
 // The first that is complete counts. Slurm comes last: under mpirun its variables are those of the daemons.
 const Launcher kLaunchers[] = {
-    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_NAMESPACE",
-     "PMIX_SERVER_TMPDIR"},
-    {"PMI", "PMI_RANK", "PMI_SIZE", nullptr, nullptr, nullptr},
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", nullptr},
-    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_ID", nullptr},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE", "PMIX_NAMESPACE", "PMIX_SERVER_TMPDIR"},
+    {"PMI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", nullptr, nullptr, nullptr},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", nullptr},
+    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE", "SLURM_STEP_ID",
+     nullptr},
 };
 constexpr size_t kSlurm = 3;
 
@@ -58,6 +59,9 @@ Status readLauncher(const Launcher &launcher, LaunchRanks &found) {
   if (found.rank >= found.ranks)
     return fail(kE5101, "%s is %u and %s is %u, but ranks count from 0 to %s - 1", launcher.rank, found.rank,
                 launcher.ranks, found.ranks, launcher.ranks);
+  found.localRank = found.rank;
+  if (const char *local = variable(launcher.localRank))
+    MORAY_TRY(parse(launcher.localRank, local, found.localRank));
   snprintf(found.launcher, sizeof(found.launcher), "%s", launcher.name);
   return {};
 }

@@ -39,7 +39,8 @@ static Status resolveDevice(const moray_engine_options &options, DeviceChoice &c
   const unsigned long ordinal = number && *number >= '0' && *number <= '9' ? strtoul(number, &end, 10) : 0;
   const bool numbered = end && *end == 0 && ordinal < kMaxDevices;
   choice.cuda = numbered || strcmp(name, "cuda") == 0;
-  choice.ordinal = static_cast<uint32_t>(ordinal);
+  choice.wraps = choice.cuda && !numbered && options.group;
+  choice.ordinal = choice.wraps ? options.group->found.localRank : static_cast<uint32_t>(ordinal);
   if (!choice.cuda && strcmp(name, "cpu") != 0)
     return fail(kE5008, "device '%s' was asked for, expected cpu, cuda or cuda:N", name);
   const char *arena = options.arena ? options.arena : "packed";
@@ -72,6 +73,14 @@ static Status resolveOverlap(const Artifact &artifact, const moray_engine_option
   return {};
 }
 
+static Status checkGroup(const moray_group &group, bool cuda) {
+  if (group.comm == (cuda ? comm::CommKind::Mpi : comm::CommKind::Nccl))
+    return fail(kE5008, "communicator %s was asked for on a %s; use auto", cuda ? "mpi" : "nccl", cuda ? "GPU" : "CPU");
+  if (cuda && group.combine != comm::CombineMode::Exact)
+    return fail(kE5008, "GPUs combine exactly; use combine exact, or --device=cpu");
+  return {};
+}
+
 Status resolveOptions(const Artifact &artifact, const moray_engine_options &options, EngineSetup &setup) {
   if (options.struct_size != sizeof(moray_engine_options))
     return fail(kE5002, "moray_engine_options has struct_size %zu, expected %zu; fill it by moray_engine_options_init",
@@ -97,11 +106,8 @@ Status resolveOptions(const Artifact &artifact, const moray_engine_options &opti
     capacities.ranks = options.group->found.ranks;
     capacities.distributed = capacities.ranks > 1 || options.group->forceDist;
   }
-  if (capacities.distributed && setup.device.cuda)
-    return fail(kE5008,
-                "distributed steps of %u ranks were asked for on a GPU, which this version runs on CPUs only; "
-                "use --device=cpu, or one rank without force_dist",
-                capacities.ranks);
+  if (capacities.distributed)
+    MORAY_TRY(checkGroup(*options.group, setup.device.cuda));
   MORAY_TRY(resolveOverlap(artifact, options, setup));
   return resolveContext(artifact, options, setup);
 }

@@ -12,6 +12,7 @@ class ModelPlacement;
 struct DeviceChoice {
   bool cuda = false;
   uint32_t ordinal = 0; // of the GPU
+  bool wraps = false;   // the ordinal counts ranks: modulo the GPUs of this host
   bool guarded = false; // an allocation per buffer
 };
 

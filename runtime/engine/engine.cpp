@@ -175,7 +175,7 @@ Status Engine::step(moray_step_info &info) {
     bool ended = false;
     status = stepTogether(work, info, ended);
   } else if (work) {
-    const comm::StepDecision decision = decideAlone(++aloneSteps, batcher.live());
+    const comm::StepDecision decision = decideAlone(++aloneSteps, vote(work));
     report(decision, info);
     if (link)
       executor->beginStep(decision);
@@ -212,20 +212,24 @@ Status Engine::compute(const comm::StepDecision &decision) {
   return status;
 }
 
+StepRequest Engine::request(uint32_t b, const comm::StepDecision &decision) const {
+  return {batcher.live(b), batcher.anySample(b), batcher.anyScore(b), batcher.anyLogits(b),
+          static_cast<uint64_t>(decision.max[4 * b + MORAY_LIVE_ROWS])};
+}
+
 Status Engine::runPrograms(const comm::StepDecision &decision) {
-  auto request = [&](uint32_t b) {
+  auto prepare = [&](uint32_t b) {
     batcher.writeInputs(*executor, b);
     if (batcher.anySample(b))
       batcher.writeSampling(*executor, b);
     if (batcher.anyScore(b))
       batcher.writeTargets(*executor, b);
-    return StepRequest{batcher.live(b), batcher.anySample(b), batcher.anyScore(b), batcher.anyLogits(b),
-                       static_cast<uint64_t>(decision.max[4 * b + MORAY_LIVE_ROWS])};
+    return request(b, decision);
   };
-  StepRequest first = request(0);
+  StepRequest first = prepare(0);
   if (setup.capacities.batches == 1)
     return executor->step(first);
-  const StepRequest second = request(1);
+  const StepRequest second = prepare(1);
   first.second = &second;
   return executor->step(first);
 }

@@ -58,6 +58,7 @@ private:
   Status checkLength(size_t prompt, const moray_sequence &sequence) const;
   void admit();
   static void report(const comm::StepDecision &decision, moray_step_info &info);
+  StepRequest request(uint32_t b, const comm::StepDecision &decision) const;
   Status compute(const comm::StepDecision &decision);
   Status runPrograms(const comm::StepDecision &decision);
   Status deliver();
@@ -70,6 +71,7 @@ private:
   // engine_group.cpp
   Status joinGroup();
   Status connectGroup(Status status);
+  comm::StepVote vote(bool work) const;
   Status stepTogether(bool work, moray_step_info &info, bool &ended);
   Status closeGroup();
   void failGroup(const Status &cause);

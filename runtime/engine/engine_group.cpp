@@ -3,6 +3,7 @@
 #include "runtime/base/clock.h"
 #include "runtime/engine/engine.h"
 #include <algorithm>
+#include <cstring>
 
 namespace moray::rt {
 
@@ -16,6 +17,7 @@ Status Engine::joinGroup() {
   MORAY_TRY(made->join(artifact, setup));
   link = std::move(made);
   setup.placement = &link->placementAtStart();
+  setup.capacities.expertSlots = uint64_t{link->exchange().placement.slotsPerRank()} * setup.capacities.ranks;
   return {};
 }
 
@@ -47,10 +49,11 @@ Status Engine::endGroup() {
   if (!link || groupFailed || groupEnded || link->rank() != 0)
     return {};
   comm::StepDecision decision;
-  const LiveCounts idle = {};
+  comm::StepVote stop;
+  stop.stop = true;
   groupEnded = true;
   if (link->ranks() > 1)
-    MORAY_TRY(link->agree(false, idle, /*stop=*/true, decision));
+    MORAY_TRY(link->agree(stop, decision));
   return closeGroup();
 }
 
@@ -59,12 +62,21 @@ Engine::~Engine() { const Status ended = endGroup(); }
 
 // ---- steps ----
 
+// What this rank wants of the next step.
+comm::StepVote Engine::vote(bool work) const {
+  comm::StepVote vote;
+  vote.program = work ? 1 : 0;
+  vote.eager = !executor->replays(request(0, {}));
+  memcpy(vote.live, batcher.live(), sizeof(vote.live));
+  return vote;
+}
+
 // One agreement, and a step of all ranks if any has work. `ended`: rank 0 wants no more.
 Status Engine::stepTogether(bool work, moray_step_info &info, bool &ended) {
   comm::StepDecision decision;
   Status status = prepareChange();
   if (status.ok())
-    status = link->agree(work, batcher.live(), false, decision);
+    status = link->agree(vote(work), decision);
   if (status.ok()) {
     ended = decision.stop;
     report(decision, info);

@@ -63,11 +63,7 @@ bool GroupLink::sending() const {
   return std::any_of(outboxes.begin(), outboxes.end(), [](const Outbox &outbox) { return !outbox.bytes().empty(); });
 }
 
-Status GroupLink::agree(bool work, const LiveCounts &live, bool stop, comm::StepDecision &decision) {
-  comm::StepVote vote;
-  vote.program = work ? 1 : 0;
-  memcpy(vote.live, live, sizeof(vote.live));
-  vote.stop = stop;
+Status GroupLink::agree(comm::StepVote vote, comm::StepDecision &decision) {
   for (size_t i = 0; i < outboxes.size(); ++i)
     payload[i] = outboxes[i].bytes();
   vote.payload = {payload.data(), payload.size()};
@@ -77,12 +73,13 @@ Status GroupLink::agree(bool work, const LiveCounts &live, bool stop, comm::Step
   return {};
 }
 
-comm::StepDecision decideAlone(uint64_t step, const LiveCounts &live) {
+comm::StepDecision decideAlone(uint64_t step, const comm::StepVote &vote) {
   comm::StepDecision decision;
   decision.step = step;
   decision.program = decision.activeRanks = 1;
-  std::copy(&live[0][0], &live[0][0] + comm::kLiveCounts, decision.sum);
-  memcpy(decision.max, live, sizeof(decision.max));
+  decision.eager = vote.eager;
+  std::copy(vote.live, vote.live + comm::kLiveCounts, decision.sum);
+  std::copy(vote.live, vote.live + comm::kLiveCounts, decision.max);
   return decision;
 }
 

@@ -23,7 +23,8 @@ public:
   bool sending() const;
 
   // One agreement; what waited in the outboxes has been sent afterwards.
-  Status agree(bool work, const LiveCounts &live, bool stop, comm::StepDecision &decision);
+  // Of `vote`: all but the payload.
+  Status agree(comm::StepVote vote, comm::StepDecision &decision);
   // Everything that goes wrong on this rank: the others end with the cause.
   void announce(const Status &cause) { channel->announce(cause); }
   // 5112 unless `placement` is for this model.
@@ -41,6 +42,6 @@ private:
 };
 
 // The decision of a single rank, which agrees with nobody.
-comm::StepDecision decideAlone(uint64_t step, const LiveCounts &live);
+comm::StepDecision decideAlone(uint64_t step, const comm::StepVote &vote);
 
 } // namespace moray::rt

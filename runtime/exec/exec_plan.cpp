@@ -2,6 +2,7 @@
 #include "runtime/exec/exec_plan.h"
 #include "runtime/artifact/checker.h"
 #include "runtime/exec/program.h"
+#include "runtime/schema/exchange_abi.h"
 #include <algorithm>
 #include <cstring>
 
@@ -80,6 +81,7 @@ Status ExecPlan::make(const Artifact &artifact, TargetCode code, const Capacitie
   MORAY_TRY(plan.planEntries(artifact.text(plan.code.target->name())));
   plan.planInputs(artifact);
   MORAY_TRY(plan.planWeights(artifact));
+  MORAY_TRY(plan.planExchange(artifact));
   return plan.planTotals(artifact);
 }
 
@@ -294,6 +296,55 @@ uint64_t ExecPlan::arenaBytes() const {
   return memory.total - alignUp(memory.weights, schema::kPageBytes) + alignUp(arenaWeights, schema::kPageBytes);
 }
 
+Status ExecPlan::planExchange(const Artifact &artifact) {
+  if (!onGpu() || !capacities.distributed)
+    return {};
+  const schema::ModelConfig &model = artifact.model();
+  const uint64_t experts = model.experts(), ranks = capacities.ranks, most = capacities.rows;
+  const uint64_t perRank = (experts + ranks - 1) / ranks;
+  moray_exchange_params p = {0,
+                             static_cast<int32_t>(ranks),
+                             static_cast<int32_t>(experts),
+                             static_cast<int32_t>(model.experts_per_token()),
+                             static_cast<int32_t>(model.experts_per_token()), // whatever the placement
+                             0,
+                             0,
+                             0};
+  for (const schema::Program *program : *code.target->programs())
+    for (uint32_t c = 0; c < sizeOf(program->commands()); ++c) {
+      const schema::Command &command = *program->commands()->Get(c);
+      if (command.kind() != schema::CommandKind::Collective)
+        continue;
+      const bool dispatch = command.target() == static_cast<uint32_t>(schema::CollectiveKind::Dispatch);
+      int32_t &bytes = dispatch ? p.row_bytes : p.result_bytes;
+      bytes = std::max(bytes, static_cast<int32_t>(command.row_bytes()));
+      p.scale_bytes = std::max(p.scale_bytes, static_cast<int32_t>(command.scale_bytes()));
+      exchange.sites += kGpuAlign;
+    }
+  if (ranks > MORAY_EXCHANGE_MOST_RANKS || experts > MORAY_EXCHANGE_MOST_EXPERTS || most > MORAY_EXCHANGE_MOST_ROWS ||
+      ranks * moray_exchange_slots(&p, most) > INT32_MAX)
+    return fail(kE5008,
+                "%llu ranks with %llu rows each are more than GPUs exchange (%u ranks, %u rows, %u experts, 2^31 - 1 "
+                "results); use fewer rows",
+                number(ranks), number(most), MORAY_EXCHANGE_MOST_RANKS, MORAY_EXCHANGE_MOST_ROWS,
+                MORAY_EXCHANGE_MOST_EXPERTS);
+  auto aligned = [](uint64_t bytes) { return alignUp(bytes, kGpuAlign); };
+  exchange.batches = 1;
+  exchange.meta = aligned(ranks * moray_exchange_meta_bytes(&p, most));
+  exchange.rows = aligned(ranks * moray_exchange_rows_bytes(&p, most));
+  exchange.scales = aligned(ranks * moray_exchange_scales_bytes(&p, most));
+  exchange.results = aligned(ranks * moray_exchange_results_bytes(&p, most));
+  exchange.handle = aligned(moray_exchange_handle_bytes(&p, most));
+  exchange.gates = aligned(most * model.experts_per_token() * sizeof(float));
+  exchange.table = aligned(moray_exchange_table_bytes(experts, std::max(capacities.expertSlots, perRank * ranks)));
+  exchange.loads = aligned(model.layers() * experts * sizeof(uint64_t));
+  exchange.marks = aligned(2 * (model.layers() + 1) * sizeof(uint32_t));
+  memory.exchange = exchange.batches * (kGpuAlign + 2 * exchange.meta + exchange.rows + exchange.scales +
+                                        2 * exchange.results + exchange.handle + exchange.gates) +
+                    exchange.sites + model.layers() * exchange.table + exchange.loads + exchange.marks;
+  return {};
+}
+
 Status ExecPlan::planTotals(const Artifact &artifact) {
   const schema::ModelConfig &model = artifact.model();
   // All factors are below 2^31, 2^16, 2^20 and 8: the product of the layer fits; the whole is checked.
@@ -307,12 +358,9 @@ Status ExecPlan::planTotals(const Artifact &artifact) {
     memory.commands +=
         runsOf(static_cast<Entry>(e)) * (entries[e].launches * sizeof(Launch) + entries[e].operands * sizeof(void *));
   const bool mapped = !onGpu() && artifact.metadata().weights_embedded();
-  const uint64_t parts[] = {memory.cache,
-                            memory.activations,
-                            memory.scratch,
-                            memory.io,
-                            onGpu() ? 0 : memory.commands,
-                            mapped ? 0 : memory.weights};
+  const uint64_t parts[] = {
+      memory.cache,    memory.activations,         memory.scratch, memory.io, onGpu() ? 0 : memory.commands,
+      memory.exchange, mapped ? 0 : memory.weights};
   memory.total = 0;
   for (uint64_t part : parts)
     fits = fits && !__builtin_add_overflow(memory.total, alignUp(part, schema::kPageBytes), &memory.total);

@@ -25,6 +25,7 @@ struct Capacities {
   bool distributed = false;    // run the distributed step
   uint32_t batches = 1;        // kBatches: run the distributed step of two micro-batches
   uint64_t granule = 2u << 20; // GPU: of memory that is mapped for single experts; 0: they cannot be
+  uint64_t expertSlots = 0;    // P: places for experts on all ranks; 0: as few as there can be
 };
 
 constexpr size_t kInputCount = static_cast<size_t>(schema::InputId::MAX) + 1;
@@ -47,6 +48,17 @@ struct TargetCode {
   uint32_t index = 0; // of the target
   const schema::Target *target = nullptr;
   std::vector<const schema::Variant *> variants; // by kernel
+};
+
+// What a GPU needs to exchange rows with other GPUs (schema/exchange_abi.h), for the most rows that there can be. Bytes
+// of single allocations; everything 0 where nothing is exchanged.
+struct ExchangePlan {
+  uint32_t batches = 0; // micro-batches, each with buffers of its own
+  uint64_t meta = 0, rows = 0, scales = 0, results = 0, handle = 0,
+           gates = 0;            // of a micro-batch; but the handle two of each
+  uint64_t sites = 0;            // parameter blocks
+  uint64_t table = 0;            // placement, of a layer
+  uint64_t loads = 0, marks = 0; // counters of experts, progress
 };
 
 struct ExecPlan {
@@ -94,6 +106,7 @@ struct ExecPlan {
   std::vector<uint64_t> expertBytes;      // by weight: of one expert; 0: not shared by ranks. Empty: nothing is
   uint64_t expertRange = 0;               // of the addresses; offsets of expert weights count from their start
   uint64_t arenaWeights = 0;              // GPU: of the other weights
+  ExchangePlan exchange;
   moray_memory_plan memory = {};
 
 private:
@@ -103,6 +116,7 @@ private:
   Status planEntries(moray_string targetName);
   void planInputs(const Artifact &artifact);
   Status planWeights(const Artifact &artifact);
+  Status planExchange(const Artifact &artifact);
   Status planTotals(const Artifact &artifact);
 };
 

@@ -55,10 +55,12 @@ Status Executor::memoryError(const char *advice) const {
   return fail(kE5001,
               "the engine needs more memory than there is; %s\n"
               "  weights      %14llu bytes%s\n  cache        %14llu\n  activations  %14llu\n  scratch      %14llu\n"
-              "  inputs       %14llu\n  commands     %14llu%s\n  need         %14llu\n  have         %14llu",
+              "  inputs       %14llu\n  commands     %14llu%s\n  exchange     %14llu\n  need         %14llu\n  have    "
+              "     %14llu",
               advice, number(need.weights), mapped ? " (mapped from the file, not counted)" : "", number(need.cache),
               number(need.activations), number(need.scratch), number(need.io), number(need.commands),
-              plan.onGpu() ? " (of the host, not counted)" : "", number(need.total), number(need.available));
+              plan.onGpu() ? " (of the host, not counted)" : "", number(need.exchange), number(need.total),
+              number(need.available));
 }
 
 moray_string Executor::kernelName(uint32_t slot) const {

@@ -44,6 +44,8 @@ public:
   // it. CPU: errors of comm::makeCommunicator.
   virtual Status openExchange(const ExchangeSetup &setup) = 0;
   virtual Status closeExchange() = 0;
+  // Whether this rank can run the step as a captured graph, if the others can.
+  virtual bool replays(const StepRequest &) const { return false; }
   virtual void beginStep(const comm::StepDecision &decision) = 0;
   // A placement that comes later: each call goes on to fetch the weights that this rank lacks, without waiting, until
   // it is `ready`. Then setPlacement, between two steps and on all ranks before the same one, lets it hold.

@@ -11,7 +11,7 @@
 namespace moray::tools {
 
 struct GroupFlags {
-  std::string comm = "auto", library, rendezvous, placement;
+  std::string comm = "auto", library, ncclLibrary, rendezvous, placement;
   std::string combine = "exact";
   uint32_t deadlineMs = 10000, nodes = 0; // nodes 0: 1, or as the placement
   bool forceDist = false;
@@ -19,9 +19,11 @@ struct GroupFlags {
 };
 
 inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
-  app.add_option("--comm", flags.comm, "how ranks exchange rows: auto (default), mpi or self (one rank)")
-      ->check(CLI::IsMember({"auto", "mpi", "self"}));
+  app.add_option("--comm", flags.comm,
+                 "how ranks exchange rows: auto (default), mpi (CPUs), nccl (GPUs) or self (one rank)")
+      ->check(CLI::IsMember({"auto", "mpi", "nccl", "self"}));
   app.add_option("--comm-library", flags.library, "path of libmoray_comm_mpi.so (default: beside the runtime)");
+  app.add_option("--nccl-library", flags.ncclLibrary, "path of libnccl.so.2 (default: where the loader looks)");
   app.add_option("--rendezvous", flags.rendezvous,
                  "where ranks meet: HOST:PORT of rank 0 or file:PATH (default: as the launcher says)");
   app.add_option("--deadline-ms", flags.deadlineMs,
@@ -51,6 +53,7 @@ inline int createGroup(const GroupFlags &flags, const moray_placement *placement
   moray_group_options_init(&options);
   options.comm = flags.comm.c_str();
   options.comm_library = flags.library.empty() ? nullptr : flags.library.c_str();
+  options.nccl_library = flags.ncclLibrary.empty() ? nullptr : flags.ncclLibrary.c_str();
   options.rendezvous = flags.rendezvous.empty() ? nullptr : flags.rendezvous.c_str();
   options.deadline_ms = flags.deadlineMs;
   options.force_dist = flags.forceDist;

@@ -162,6 +162,7 @@ int describeMemory(const Model &model, const moray_engine_options &options, Json
               {"scratch", plan.scratch},
               {"io", plan.io},
               {"commands", plan.commands},
+              {"exchange", plan.exchange},
               {"total", plan.total},
               {"available", plan.available}});
   return kExitOk;

@@ -20,7 +20,7 @@ Status createExecutor(const Artifact &artifact, const EngineSetup &setup, const 
   TargetCode code;
   MORAY_TRY(anyCode(artifact, code)); // an artifact without GPU code needs no driver to be refused
   auto driver = std::make_unique<Driver>();
-  MORAY_TRY(driver->open(options.cuda_library, setup.device.ordinal, targetHint(artifact, 0)));
+  MORAY_TRY(driver->open(options.cuda_library, setup.device.ordinal, setup.device.wraps, targetHint(artifact, 0)));
   MORAY_TRY(chooseCode(artifact, *driver, code));
   Capacities capacities = setup.capacities;
   capacities.granule = 0;
@@ -138,11 +138,19 @@ Status CudaExecutor::prepareProfile(bool flush) {
 CudaExecutor::~CudaExecutor() {
   // Failures mean that the context is lost, with all that belongs to it.
   const Status ignored = driver->enter();
-  if (stream)
-    (*driver)->streamSynchronize(stream);
-  for (const Bucket &bucket : buckets)
-    if (bucket.graph)
-      (*driver)->graphExecDestroy(bucket.graph);
+  if (stream && !lost)
+    quiesce();
+  destroyGraphs();
+  if (stuck) {
+    // Freeing anything would wait for ever; the process is about to end.
+    memory.abandon();
+    experts.abandon();
+    exchange.release();
+    modules.release();
+    driver.release();
+    return;
+  }
+  exchange.reset();
   for (const Interval &interval : intervals) {
     (*driver)->eventDestroy(interval.begin);
     (*driver)->eventDestroy(interval.end);
@@ -164,11 +172,24 @@ moray_bucket_info CudaExecutor::bucket(size_t index) const {
   return {static_cast<uint32_t>(buckets[index].seqs), buckets[index].graph ? buckets[index].launches : 0};
 }
 
-// ---- distributed steps, which resolveOptions() refuses for a GPU ----
+// ---- distributed steps ----
 
-Status CudaExecutor::openExchange(const ExchangeSetup &) { return fail(kE5012, "no distributed steps on a GPU"); }
-Status CudaExecutor::closeExchange() { return {}; }
-void CudaExecutor::beginStep(const comm::StepDecision &) {}
+Status CudaExecutor::openExchange(const ExchangeSetup &setup) {
+  MORAY_TRY(driver->enter());
+  exchange = std::make_unique<Exchange>(*driver, *modules, artifact, plan, stream);
+  return exchange->open(setup, memory, {bound.collectives.data(), bound.collectives.size()});
+}
+
+Status CudaExecutor::closeExchange() {
+  MORAY_TRY(driver->enter());
+  destroyGraphs(); // NCCL waits for those that hold its operations
+  return exchange->close();
+}
+
+void CudaExecutor::beginStep(const comm::StepDecision &decision) {
+  eager = decision.eager;
+  exchange->beginStep(decision.step);
+}
 
 Status CudaExecutor::preparePlacement(const comm::ModelPlacement &placement, bool &ready) {
   constexpr uint64_t kBytesPerCall = 64u << 20; // what the next step may have to wait for
@@ -187,15 +208,46 @@ Status CudaExecutor::preparePlacement(const comm::ModelPlacement &placement, boo
 
 Status CudaExecutor::setPlacement(const comm::ModelPlacement &placement) {
   preparing = false;
-  if (!plan.expertRange)
-    return {};
   MORAY_TRY(driver->enter());
-  MORAY_TRY(experts.commit());
-  plan.setExpertMemory(experts.bytesOf(placement, rank));
-  return {};
+  if (plan.expertRange) {
+    MORAY_TRY(experts.commit());
+    plan.setExpertMemory(experts.bytesOf(placement, rank));
+  }
+  return exchange->setPlacement(placement);
 }
 
-Status CudaExecutor::addExpertLoads(uint64_t *) { return {}; }
+Status CudaExecutor::addExpertLoads(uint64_t *loads) {
+  MORAY_TRY(driver->enter());
+  return exchange->addLoads(loads);
+}
+
+Status CudaExecutor::await(const char *what) {
+  Result result = kSuccess;
+  if (!exchange)
+    return check((*driver)->streamSynchronize(stream), what);
+  MORAY_TRY(exchange->await(result));
+  return check(result, what);
+}
+
+void CudaExecutor::quiesce() {
+  if (!exchange) {
+    (*driver)->streamSynchronize(stream);
+    return;
+  }
+  // NCCL ends what is in flight only when no graph could run it again.
+  destroyGraphs();
+  stuck = !exchange->abandon();
+  lost = true;
+  lostStep = stepNumber;
+}
+
+void CudaExecutor::destroyGraphs() {
+  for (Bucket &bucket : buckets) {
+    if (bucket.graph)
+      (*driver)->graphExecDestroy(bucket.graph);
+    bucket.graph = nullptr;
+  }
+}
 
 // ---- steps ----
 
@@ -209,7 +261,7 @@ Status CudaExecutor::step(const StepRequest &request) {
   Status status = runStep(request);
   // What was queued before the failure may still read the pinned block, which the next step writes.
   if (!status.ok())
-    (*driver)->streamSynchronize(stream);
+    quiesce();
   counted.stepNs += nowNs() - start;
   if (moray_status_code(status.get()) == kE5020) {
     lost = true;
@@ -222,12 +274,15 @@ Status CudaExecutor::runStep(const StepRequest &request) {
   stepKind = "single launches";
   MORAY_TRY(driver->enter());
   Bucket *bucket = bucketFor(request);
+  rowsOfRanks = bucket ? static_cast<uint64_t>(bucket->seqs) : request.mostRows;
   if (bucket && !bucket->graph)
     MORAY_TRY(capture(*bucket));
   stepKind = bucket ? "decode graph" : "single launches";
   if (!bucket)
     MORAY_TRY(setLive(request.live, request.mostRows));
   MORAY_TRY(upload(request));
+  if (exchange)
+    MORAY_TRY(exchange->beginRun(rowsOfRanks));
   if (bucket) {
     MORAY_TRY(check((*driver)->graphLaunch(bucket->graph, stream), "launching a graph"));
     counted.launches += bucket->launches;
@@ -239,7 +294,7 @@ Status CudaExecutor::runStep(const StepRequest &request) {
       MORAY_TRY(launchProgram(Entry::Score));
   }
   MORAY_TRY(download(request));
-  MORAY_TRY(check((*driver)->streamSynchronize(stream), "waiting for the end of the step"));
+  MORAY_TRY(await("waiting for the end of the step"));
   ++counted.barriers;
   MORAY_TRY(collectIntervals());
   uint32_t word = 0;
@@ -338,6 +393,8 @@ Status CudaExecutor::download(const StepRequest &request) {
 }
 
 Status CudaExecutor::faultError(uint32_t word) const {
+  if (word & MORAY_EXCHANGE_FAULT)
+    return exchange->faultError(word);
   return fail(kE5007,
               "NumericError: a kernel of layer %u met a value that is not finite (layer 0 also stands for what is "
               "outside of the layers; a GPU does not say which kernel it was, the CPU does); check the weights for "

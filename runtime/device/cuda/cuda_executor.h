@@ -2,6 +2,7 @@
 // stream; the host waits once, at the end of a step.
 #pragma once
 #include "runtime/device/cuda/device_memory.h"
+#include "runtime/device/cuda/exchange.h"
 #include "runtime/device/cuda/module.h"
 #include "runtime/device/cuda/upload.h"
 #include "runtime/device/options.h"
@@ -29,6 +30,7 @@ public:
   Status preparePlacement(const comm::ModelPlacement &placement, bool &ready) override;
   Status setPlacement(const comm::ModelPlacement &placement) override;
   Status addExpertLoads(uint64_t *loads) override;
+  bool replays(const StepRequest &request) const override;
   Status runProbe(const char *name, const moray_probe_options &options, moray_probe_result &result) override;
   void describe(moray_engine_info &info) const override;
   bool compiledByDriver(size_t kernel) const override { return modules->fromPtx(kernel); }
@@ -53,6 +55,11 @@ private:
   void makeBuckets(bool graphs);
   Status prepareProfile(bool flush);
 
+  // Waits for the stream; in a group not without a limit.
+  Status await(const char *what);
+  // After an error: nothing that was enqueued uses memory of the host any more, or the device is left as it is.
+  void quiesce();
+  void destroyGraphs();
   Status runStep(const StepRequest &request);
   Status setLive(const int32_t (&counts)[4], uint64_t mostRows);
   Status upload(const StepRequest &request);
@@ -66,6 +73,7 @@ private:
   Bucket *bucketFor(const StepRequest &request);
   Status capture(Bucket &bucket);
   Status launchProgram(Entry entry);
+  Status launchCollective();
   bool hasWork(uint32_t slot) const;
   Status launchKernel(const Launch &launch, void **values);
   Status probeCopy(DeviceMemory &blocks, const moray_probe_options &options, moray_probe_result &result);
@@ -99,7 +107,13 @@ private:
   bool preparing = false;     // another placement
   size_t freshUploaded = 0;   // of ExpertMemory::fresh
   uint32_t rank = 0;
+  std::unique_ptr<Exchange> exchange; // of distributed steps
+  bool eager = false;                 // the ranks do not replay a graph in this step
+  uint64_t rowsOfRanks = 0;           // the most of a rank, that exchanges are enqueued for
+  size_t nextCollective = 0;          // of the program that is being launched
+
   bool waitAfterLaunch = false, lost = false;
+  bool stuck = false; // work goes on that cannot be ended: its memory stays
   uint64_t stepNumber = 0, lostStep = 0;
   const char *stepKind = "";
   std::vector<Interval> intervals;

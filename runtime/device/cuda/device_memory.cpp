@@ -34,6 +34,14 @@ Status DeviceMemory::take(uint64_t bytes, Address &address) {
   return {};
 }
 
+Status DeviceMemory::takeExchange(uint64_t bytes, Address &address) {
+  if (guarded)
+    return take(bytes, address);
+  address = bytes ? exchangeAddress : 0;
+  exchangeAddress += bytes; // aligned, as the plan's sizes are
+  return {};
+}
+
 Status DeviceMemory::allocate(const Artifact &artifact, bool asGuarded, Address experts) {
   guarded = asGuarded;
   return guarded ? allocateGuarded(artifact, experts) : allocatePacked(artifact, experts);
@@ -50,6 +58,7 @@ Status DeviceMemory::allocatePacked(const Artifact &artifact, Address experts) {
   };
   const Address cache = next(plan.memory.cache), activations = next(plan.memory.activations);
   const Address scratch = next(plan.memory.scratch), io = next(plan.memory.io), weights = next(plan.arenaWeights);
+  exchangeAddress = next(plan.memory.exchange);
   scratchAddresses.assign(plan.scratch.size(), scratch);
   liveAddress = io + plan.liveOffset;
   faultAddress = io + plan.faultOffset;

@@ -27,8 +27,13 @@ public:
   Address fault() const { return faultAddress; }
   Address scratch(size_t kernel) const { return scratchAddresses[kernel]; }
 
+  // Takes the next piece of what the plan counts as exchange.
+  Status takeExchange(uint64_t bytes, Address &address);
   // One more allocation of its own; freed with the rest.
   Status take(uint64_t bytes, Address &address);
+
+  // Frees nothing when it is destroyed: the device may still use it.
+  void abandon() { allocations.clear(); }
 
 private:
   Status allocatePacked(const Artifact &artifact, Address experts);
@@ -39,7 +44,7 @@ private:
   std::unique_ptr<MemoryMap> places;
   std::vector<Address> allocations;
   std::vector<Address> scratchAddresses; // by kernel
-  Address liveAddress = 0, faultAddress = 0;
+  Address liveAddress = 0, faultAddress = 0, exchangeAddress = 0;
   bool guarded = false;
 };
 

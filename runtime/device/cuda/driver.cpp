@@ -102,10 +102,10 @@ Driver::~Driver() {
     table.primaryCtxRelease(device); // nothing is left to do about a failure
 }
 
-Status Driver::open(const char *library, unsigned ordinal, const std::string &hint) {
+Status Driver::open(const char *library, unsigned ordinal, bool wraps, const std::string &hint) {
   MORAY_TRY(load(library ? library : "libcuda.so.1", hint));
   MORAY_TRY(initialise(hint));
-  return takeDevice(ordinal, hint);
+  return takeDevice(ordinal, wraps, hint);
 }
 
 Status Driver::load(const char *library, const std::string &hint) {
@@ -143,11 +143,13 @@ Status Driver::initialise(const std::string &hint) {
   return check(table.init(0), "initialising the driver", hint);
 }
 
-Status Driver::takeDevice(unsigned ordinal, const std::string &hint) {
+Status Driver::takeDevice(unsigned ordinal, bool wraps, const std::string &hint) {
   int count = 0, major = 0, minor = 0;
   MORAY_TRY(check(table.deviceGetCount(&count), "counting devices"));
   if (count < 1)
     return fail(kE5017, "the driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES; %s", hint.c_str());
+  if (wraps)
+    ordinal %= static_cast<unsigned>(count);
   if (ordinal >= static_cast<unsigned>(count))
     return fail(kE5017, "device cuda:%u was asked for, %s%d; nvidia-smi -L lists them", ordinal,
                 count == 1 ? "there is only cuda:" : "there are cuda:0 to cuda:", count - 1);

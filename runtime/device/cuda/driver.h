@@ -17,7 +17,8 @@ public:
 
   // Loads `library` (null: libcuda.so.1), initialises it and takes device `ordinal`. `hint` ends the messages: what
   // else can be done with the artifact. Errors: 5016 library, 5017 device, 5018 version, 5020 and 5021 from the driver.
-  Status open(const char *library, unsigned ordinal, const std::string &hint);
+  // `wraps`: modulo the number of devices.
+  Status open(const char *library, unsigned ordinal, bool wraps, const std::string &hint);
 
   const DriverTable *operator->() const { return &table; }
   // Makes the context current on the calling thread.
@@ -38,7 +39,7 @@ public:
 private:
   Status load(const char *library, const std::string &hint);
   Status initialise(const std::string &hint);
-  Status takeDevice(unsigned ordinal, const std::string &hint);
+  Status takeDevice(unsigned ordinal, bool wraps, const std::string &hint);
 
   DriverTable table = {};
   Device device = 0;

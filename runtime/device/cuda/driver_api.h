@@ -155,6 +155,7 @@ enum CaptureMode : int { kCaptureThreadLocal = 1 }; // CU_STREAM_CAPTURE_MODE_TH
   X(memsetD8Async, cuMemsetD8Async, Result, (Address to, unsigned char value, size_t bytes, Stream stream))            \
   X(streamCreate, cuStreamCreate, Result, (Stream * stream, unsigned flags))                                           \
   X(streamDestroy, cuStreamDestroy_v2, Result, (Stream stream))                                                        \
+  X(streamQuery, cuStreamQuery, Result, (Stream stream))                                                               \
   X(streamSynchronize, cuStreamSynchronize, Result, (Stream stream))                                                   \
   X(eventCreate, cuEventCreate, Result, (Event * event, unsigned flags))                                               \
   X(eventDestroy, cuEventDestroy_v2, Result, (Event event))                                                            \

@@ -7,14 +7,19 @@ namespace moray::rt::cuda {
 
 // ---- graphs ----
 
-// A decode step has one row for each sequence and samples all of them.
-CudaExecutor::Bucket *CudaExecutor::bucketFor(const StepRequest &request) {
+// A decode step has one row for each sequence and samples all of them. A rank without rows joins any step.
+bool CudaExecutor::replays(const StepRequest &request) const {
   const int32_t rows = request.live[MORAY_LIVE_ROWS];
-  if (rows != request.live[MORAY_LIVE_DECODE_ROWS] || rows != request.live[MORAY_LIVE_SEQS] ||
-      rows != request.live[MORAY_LIVE_OUTS] || !request.sample || request.score)
+  return !buckets.empty() && rows == request.live[MORAY_LIVE_DECODE_ROWS] && rows == request.live[MORAY_LIVE_SEQS] &&
+         rows == request.live[MORAY_LIVE_OUTS] && (request.sample || rows == 0) && !request.score;
+}
+
+// In a group all ranks decide alike, by the most rows of any.
+CudaExecutor::Bucket *CudaExecutor::bucketFor(const StepRequest &request) {
+  if (exchange ? eager : !replays(request))
     return nullptr;
   for (Bucket &bucket : buckets)
-    if (bucket.seqs >= rows)
+    if (static_cast<uint64_t>(bucket.seqs) >= request.mostRows)
       return &bucket;
   return nullptr;
 }
@@ -48,6 +53,7 @@ Status CudaExecutor::capture(Bucket &bucket) {
 Status CudaExecutor::launchProgram(Entry entry) {
   const size_t kernels = plan.code.variants.size();
   void **next = parameters[static_cast<size_t>(entry)].data();
+  nextCollective = 0;
   for (const Launch &launch : bound.programs[0][static_cast<size_t>(entry)].launches) {
     void **values = next;
     if (launch.slot < kernels)
@@ -57,6 +63,8 @@ Status CudaExecutor::launchProgram(Entry entry) {
     MORAY_TRY(beginInterval(launch.slot));
     if (launch.slot < kernels) {
       MORAY_TRY(launchKernel(launch, values));
+    } else if (launch.slot < plan.firstCopySlot()) {
+      MORAY_TRY(launchCollective());
     } else {
       const Result result =
           (*driver)->memcpyDtoDAsync(toAddress(launch.args.operands[1]), toAddress(launch.args.operands[0]),
@@ -68,9 +76,17 @@ Status CudaExecutor::launchProgram(Entry entry) {
   return {};
 }
 
+Status CudaExecutor::launchCollective() {
+  MORAY_TRY(
+      exchange->run(nextCollective++, rowsOfRanks, plan.symbols[static_cast<size_t>(schema::SymbolId::Rows)] == 0));
+  return waitAfterLaunch ? await("waiting for a collective") : Status();
+}
+
 // Whether a kernel has a grid that is not 0, or a copy has bytes.
 bool CudaExecutor::hasWork(uint32_t slot) const {
   const size_t kernels = plan.code.variants.size();
+  if (slot >= kernels && slot < plan.firstCopySlot())
+    return true;
   if (slot >= kernels)
     return copyBytes[slot - plan.firstCopySlot()] != 0;
   for (uint32_t s = 0; s < plan.code.variants[slot]->stages()->size(); ++s)
@@ -90,7 +106,7 @@ Status CudaExecutor::launchKernel(const Launch &launch, void **values) {
                                             stage.dynamic_shared(), stream, values, nullptr);
     ++counted.launches;
     if (result == kSuccess && waitAfterLaunch)
-      result = (*driver)->streamSynchronize(stream);
+      result = (*driver)->streamSynchronize(stream); // no collective is in flight
     if (result == kSuccess)
       continue;
     const moray_string kernel = kernelName(launch.slot), entry = artifact.text(stage.entry());

@@ -229,7 +229,8 @@ typedef struct moray_placement {
 
 typedef struct moray_group_options {
   size_t struct_size;
-  const char *comm;         /* NULL or "auto" (default): "mpi" for more than one rank, else "self"; or one of them */
+  const char *comm; /* NULL or "auto" (default): "mpi" for more than one rank on CPUs, "nccl" on GPUs, else "self"; or
+                       one of them */
   const char *comm_library; /* NULL: libmoray_comm_mpi.so beside the runtime; else its path */
   const char *rendezvous;   /* NULL: as the launcher says; else "HOST:PORT" of rank 0, or "file:PATH" */
   uint32_t ranks;           /* ranks that the caller expects; 0 (default): as many as the launcher started */
@@ -242,6 +243,7 @@ typedef struct moray_group_options {
   const char *combine;
   const moray_placement *placement; /* NULL: slots in the order of experts, spare ones for replicas of the first. Else
                                        for these ranks and nodes, and the same on all; read during the call */
+  const char *nccl_library;         /* NULL: libnccl.so.2 where the loader looks; else its path */
   const volatile int *cancel; /* NULL, or what a signal handler makes nonzero to end the wait for other ranks (5104) */
 } moray_group_options;
 
@@ -304,6 +306,7 @@ typedef struct moray_memory_plan {
   uint64_t scratch;     /* of all workers; GPU: of the largest kernel */
   uint64_t io;          /* token ids, tables, logits, sampling */
   uint64_t commands;    /* decoded programs */
+  uint64_t exchange;    /* what is sent to and received from other GPUs */
   uint64_t total;       /* allocated */
   uint64_t available;   /* moray_runtime_available_memory, or free memory of the device, when the plan was made; 0: no
                            device was asked */

@@ -256,6 +256,10 @@ return makeHandle(stream, &blocks);
 FAKE_FREE(cuStreamDestroy_v2, (Stream))
 return dropHandle(fake_name);
 }
+FAKE(cuStreamQuery, (Stream))
+return kSuccess;
+}
+
 FAKE(cuStreamSynchronize, (Stream))
 ++moray::test::fakeCuda().synchronisations;
 return kSuccess;

@@ -126,7 +126,17 @@ TEST(Group, RefusesWhatItCannotDo) {
   local.target().programs.pop_back();
   EXPECT_FAILS(create(ToyModel(local), engine), "E5012", "target 'cpu' has no distributed step");
   engine.device = "cuda";
-  EXPECT_FAILS(create(ToyModel(local), engine), "E5008", "on a GPU");
+  EXPECT_FAILS(create(ToyModel(local), engine), "E4026", "nothing in the artifact runs on a GPU");
+  moray_group_options_init(&options);
+  options.comm = "nccl";
+  options.force_dist = 1;
+  ASSERT_EQ(moray_group_create(&options, &group), nullptr);
+  engine.device = "cpu";
+  engine.group = group;
+  EXPECT_FAILS(create(ToyModel(local), engine), "E5008", "communicator nccl was asked for on a CPU");
+  moray_group_destroy(group);
+  group = nullptr;
+  engine.group = dist.get();
 
   const ToyModel model(withExperts());
   engine = engineOptions();

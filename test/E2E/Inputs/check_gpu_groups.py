@@ -1,0 +1,69 @@
+"""Runs prompts on groups of simulated GPUs: check_gpu_groups.py MODEL_DIR ARTIFACT GPUSIM NCCLSIM SCRATCH. Bits are those of one GPU; a rank
+that is lost or whose NCCL fails is named by the others."""
+
+import os
+import subprocess
+import sys
+
+import golden_data as data
+
+folder, artifact, gpusim, ncclsim, scratch = sys.argv[1:6]
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n"]
+GPU = ["--device", "cuda", "--cuda-library", gpusim, "-t", "1"]
+OLDER = ncclsim.replace("ncclsim.so", "ncclsim_2_26.so")  # exchanges by single sends
+os.environ.update(MORAY_GPUSIM_SM="80", MORAY_GPUSIM_EXIT_CODE="99")  # any report, leaks too, ends a tool with 99
+
+prompts = sorted(data.readGolden(folder)["prompt_ids"], key=len)
+prompts = [prompts[1][:7], prompts[1][:5], prompts[0][:1], prompts[-1][:11], prompts[1][:3]]
+ids = [",".join(map(str, p)) for p in prompts]
+
+
+def nccl(library=ncclsim):
+    return ["--comm", "nccl", "--nccl-library", library, "--deadline-ms", "30000"]
+
+
+def outputs(launch, *flags):
+    command = [*launch, "moray-run", artifact, "--tokens", ids[0], *GPU, *flags]
+    text = data.run(*command, "-n", "5", "--ignore-eos")
+    npy = scratch + ".npy"
+    data.run(*command, "--logits", npy)
+    with open(npy, "rb") as file:
+        return text, file.read()
+
+
+def torchrun(ranks, *command):
+    """Ranks as torchrun starts them, without MPI."""
+    jobs = []
+    for rank in range(ranks):
+        env = dict(os.environ, RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(ranks))
+        jobs.append(subprocess.Popen([*command, "--rendezvous", "file:" + scratch + ".meet"], env=env, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE))
+    return [(*job.communicate(), job.returncode) for job in jobs]
+
+
+expected = outputs([])
+batches = ["moray-check-batches", "--group", "--cuda-library", gpusim]
+print(data.run(*batches, "--force-dist", artifact, *ids[:2]).decode().strip())
+for ranks, count in ("2", 5), ("4", 3):
+    print(data.run(*MPIRUN, ranks, *batches, "--nccl-library", ncclsim, artifact, *ids[-count:]).decode().strip())
+    # One sequence: the other ranks have nothing of their own to compute.
+    if outputs(MPIRUN + [ranks], *nccl()) != expected:
+        sys.exit("text or logits on %s ranks differ from one" % ranks)
+for flags in [*nccl(), "--no-cuda-graphs"], [*nccl(), "--arena", "guarded"], nccl(OLDER):
+    if outputs(MPIRUN + ["2"], *flags) != expected:
+        sys.exit("text or logits on 2 ranks differ with %s" % " ".join(flags))
+
+command = ["moray-run", artifact, "--tokens", ids[0], "-n", "5", "--ignore-eos", *GPU, *nccl()]
+for out, err, code in torchrun(2, *command):
+    if code != 0 or out not in (expected[0], b""):
+        sys.exit("started like torchrun: exit status %d, %r\n%s" % (code, out, err.decode(errors="replace")))
+
+del os.environ["MORAY_GPUSIM_EXIT_CODE"]
+for fault, victim, sentences in [("kill@1:9", 1, ["error[E5106]: rank 1 was lost", "layer"]),
+                                 ("error@2:30", 2, ["error[E5109]: rank 2 failed: error[E5115]: NCCL"])]:
+    os.environ["MORAY_NCCLSIM_FAULT"] = fault
+    for rank, (out, err, code) in enumerate(torchrun(3, *command)):
+        err = err.decode(errors="replace")
+        if rank != victim and (code != 9 or any(s not in err for s in sentences)):
+            sys.exit("%s: rank %d ended with %d:\n%s" % (fault, rank, code, err))
+    print(fault, "is named by the others")
