@@ -55,7 +55,7 @@ def main(folder, artifact, ranks, scratch, flags):
         out = data.run(*launch, "moray-check-batches", "--group", *force, artifact, *ids)
         print(out.decode().strip())
         # Replicas, spare slots and experts anywhere, which change places all the time; two micro-batches, two nodes.
-        others = ([] if count == "1" else ["--overlap=on"]) + (["--nodes=2"] if int(count) % 2 == 0 else [])
+        others = ([] if count == "1" or "--overlap=on" in flags else ["--overlap=on"]) + (["--nodes=2"] if int(count) % 2 == 0 else [])
         out = data.run(*launch, "moray-check-batches", "--group", *force, "--placements", count, *others, artifact, *ids)
         print(out.decode().strip())
         if int(count) > 4:
