@@ -140,6 +140,7 @@ public:
     Engine engine;
     if (int code = createEngine(model, engineOptions(schedule), engine))
       return code;
+    printWeights(engine);
     return report(moray_group_serve(engine.get()));
   }
 
@@ -148,6 +149,8 @@ public:
     Engine engine;
     if (int code = createEngine(model, engineOptions(schedule), engine))
       return code;
+    if (group)
+      printWeights(engine);
     std::vector<Sequence> sequences;
     outcomes.assign(prompts.size(), {});
     moray_step_info info = {};
@@ -201,6 +204,20 @@ private:
     options.group = group;
     options.overlap = group ? overlap : MORAY_OVERLAP_OFF;
     return options;
+  }
+
+  // What a rank holds on its GPU.
+  void printWeights(const Engine &engine) const {
+    moray_engine_info info;
+    moray_group_info place;
+    moray_engine_query_info(engine.get(), &info);
+    moray_group_query_info(group, &place);
+    if (!cudaLibrary)
+      return;
+    std::printf("rank %u: %llu bytes of weights read, %llu held\n", place.rank,
+                static_cast<unsigned long long>(info.weight_bytes_read),
+                static_cast<unsigned long long>(info.memory.weights));
+    std::fflush(stdout);
   }
 
   int add(const Engine &engine, const std::vector<int32_t> &prompt, Outcome &outcome,

@@ -2,6 +2,7 @@
 that is lost or whose NCCL fails is named by the others."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ folder, artifact, gpusim, ncclsim, scratch = sys.argv[1:6]
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n"]
 GPU = ["--device", "cuda", "--cuda-library", gpusim, "-t", "1"]
 OLDER = ncclsim.replace("ncclsim.so", "ncclsim_2_26.so")  # exchanges by single sends
-os.environ.update(MORAY_GPUSIM_SM="80", MORAY_GPUSIM_EXIT_CODE="99")  # any report, leaks too, ends a tool with 99
+os.environ.update(MORAY_GPUSIM_GRANULARITY="4K", MORAY_GPUSIM_SM="80", MORAY_GPUSIM_EXIT_CODE="99")  # any report, leaks too, ends a tool with 99
 
 prompts = sorted(data.readGolden(folder)["prompt_ids"], key=len)
 prompts = [prompts[1][:7], prompts[1][:5], prompts[0][:1], prompts[-1][:11], prompts[1][:3]]
@@ -43,15 +44,32 @@ def torchrun(ranks, *command):
 
 expected = outputs([])
 batches = ["moray-check-batches", "--group", "--cuda-library", gpusim]
-print(data.run(*batches, "--force-dist", artifact, *ids[:2]).decode().strip())
+weights = {}  # by number of ranks: (bytes read, bytes held) of each rank
+
+
+def batch(ranks, *command):
+    text = data.run(*command).decode()
+    weights[ranks] = [(int(a), int(b)) for a, b in re.findall(r"(\d+) bytes of weights read, (\d+) held", text)]
+    print(text.strip())
+
+
+batch("1", *batches, "--force-dist", artifact, *ids[:2])
 for ranks, count in ("2", 5), ("4", 3):
-    print(data.run(*MPIRUN, ranks, *batches, "--nccl-library", ncclsim, artifact, *ids[-count:]).decode().strip())
+    batch(ranks, *MPIRUN, ranks, *batches, "--nccl-library", ncclsim, artifact, *ids[-count:])
     # One sequence: the other ranks have nothing of their own to compute.
     if outputs(MPIRUN + [ranks], *nccl()) != expected:
         sys.exit("text or logits on %s ranks differ from one" % ranks)
 for flags in [*nccl(), "--no-cuda-graphs"], [*nccl(), "--arena", "guarded"], nccl(OLDER):
     if outputs(MPIRUN + ["2"], *flags) != expected:
         sys.exit("text or logits on 2 ranks differ with %s" % " ".join(flags))
+
+# A rank reads its experts and what all ranks have: half of the experts less on two ranks, three quarters less on four.
+whole, half, quarter = (weights[ranks][0][0] for ranks in ("1", "2", "4"))
+if 3 * (whole - half) != 2 * (whole - quarter) or 4 * (whole - half) < whole:
+    sys.exit("of %d bytes of weights a rank reads %d of 2 and %d of 4" % (whole, half, quarter))
+for ranks, sizes in weights.items():
+    if len(sizes) != int(ranks) or len({read for read, _ in sizes}) != 1 or any(h < r or h > 1.02 * r for r, h in sizes):
+        sys.exit("%s ranks read and hold unevenly: %s" % (ranks, sizes))
 
 command = ["moray-run", artifact, "--tokens", ids[0], "-n", "5", "--ignore-eos", *GPU, *nccl()]
 for out, err, code in torchrun(2, *command):
