@@ -1,7 +1,9 @@
 """Runs prompts on groups of simulated GPUs: check_gpu_groups.py MODEL_DIR ARTIFACT GPUSIM NCCLSIM SCRATCH. Bits are those of one GPU; a rank
 that is lost or whose NCCL fails is named by the others."""
 
+import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -70,6 +72,27 @@ if 3 * (whole - half) != 2 * (whole - quarter) or 4 * (whole - half) < whole:
 for ranks, sizes in weights.items():
     if len(sizes) != int(ranks) or len({read for read, _ in sizes}) != 1 or any(h < r or h > 1.02 * r for r, h in sizes):
         sys.exit("%s ranks read and hold unevenly: %s" % (ranks, sizes))
+
+
+
+def place(seed):
+    """A placement of 16 experts in layers 1 to 3 on 2 ranks with 2 replicas on each, as a file."""
+    shuffle, layers = random.Random(seed), []
+    for layer in 1, 2, 3:
+        slots = [*range(16), *(shuffle.randrange(16) for _ in range(4))]
+        shuffle.shuffle(slots)
+        layers.append({"layer": layer, "slots": slots})
+    path = "%s.%d.json" % (scratch, seed)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"schema": "moray.placement/1", "experts": 16, "ranks": 2, "nodes": 1, "layers": layers}, file)
+    return path
+
+
+# Experts move while the captured graphs go on.
+moves = ["--placement", place(1), "--swap-placement", place(2) + "@2"]
+text = data.run(*MPIRUN, "2", "moray-run", artifact, "--tokens", ids[0], *GPU, *nccl(), *moves, "-n", "5", "--ignore-eos")
+if text != expected[0]:
+    sys.exit("text differs where experts move")
 
 command = ["moray-run", artifact, "--tokens", ids[0], "-n", "5", "--ignore-eos", *GPU, *nccl()]
 for out, err, code in torchrun(2, *command):
