@@ -54,7 +54,7 @@ protected:
   void SetUp() override {
     setenv("MORAY_GPUSIM_GRANULARITY", "4K", 1);
     ASSERT_DONE(Artifact::load(file.path(), artifact));
-    ASSERT_DONE(driver.open(MORAY_GPUSIM, 0, {}));
+    ASSERT_DONE(driver.open(MORAY_GPUSIM, 0, false, {}));
     ASSERT_DONE(driver.granularity(granule));
     ASSERT_EQ(granule, kPage);
   }
