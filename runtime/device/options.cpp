@@ -63,9 +63,6 @@ static Status resolveOverlap(const Artifact &artifact, const moray_engine_option
     return {};
   if (!automatic && options.overlap != MORAY_OVERLAP_ON)
     return fail(kE5002, "overlap is %d, expected MORAY_OVERLAP_OFF, _ON or _AUTO", options.overlap);
-  if (setup.device.cuda)
-    return fail(kE5008, "overlap of two micro-batches was asked for on a GPU, which this version does on CPUs only; "
-                        "turn it off or use --device=cpu");
   if (!setup.capacities.distributed)
     return fail(kE5008, "overlap of two micro-batches was asked for in one process, which sends no rows; turn it off, "
                         "start several ranks or use force_dist");

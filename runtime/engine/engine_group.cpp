@@ -66,7 +66,10 @@ Engine::~Engine() { const Status ended = endGroup(); }
 comm::StepVote Engine::vote(bool work) const {
   comm::StepVote vote;
   vote.program = work ? 1 : 0;
-  vote.eager = !executor->replays(request(0, {}));
+  StepRequest first = request(0, {});
+  const StepRequest second = request(1, {}); // without rows where there is no overlap
+  first.second = &second;
+  vote.eager = !executor->replays(first);
   memcpy(vote.live, batcher.live(), sizeof(vote.live));
   return vote;
 }

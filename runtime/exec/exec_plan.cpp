@@ -329,7 +329,7 @@ Status ExecPlan::planExchange(const Artifact &artifact) {
                 number(ranks), number(most), MORAY_EXCHANGE_MOST_RANKS, MORAY_EXCHANGE_MOST_ROWS,
                 MORAY_EXCHANGE_MOST_EXPERTS);
   auto aligned = [](uint64_t bytes) { return alignUp(bytes, kGpuAlign); };
-  exchange.batches = 1;
+  exchange.batches = capacities.batches;
   exchange.meta = aligned(ranks * moray_exchange_meta_bytes(&p, most));
   exchange.rows = aligned(ranks * moray_exchange_rows_bytes(&p, most));
   exchange.scales = aligned(ranks * moray_exchange_scales_bytes(&p, most));

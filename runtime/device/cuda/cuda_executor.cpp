@@ -93,24 +93,28 @@ Status CudaExecutor::zeroCounters() {
 
 // The pointers lead to values that keep their place: operand tables, layer numbers of launches, members.
 void CudaExecutor::makeParameters() {
-  liveAddress = memory.live();
   faultAddress = memory.fault();
+  size_t stages = 0;
   for (size_t k = 0; k < plan.code.variants.size(); ++k) {
     scratchOf.push_back(memory.scratch(k));
-    gridFirst.push_back(grids.size());
-    grids.resize(grids.size() + plan.code.variants[k]->stages()->size());
+    gridFirst.push_back(stages);
+    stages += plan.code.variants[k]->stages()->size();
   }
-  for (size_t e = 0; e < kEntryCount; ++e) {
-    std::vector<void *> &list = parameters[e];
-    for (Launch &launch : bound.programs[0][e].launches) {
+  for (uint32_t b = 0; b < plan.capacities.batches; ++b) {
+    liveAddresses[b] = memory.live(b);
+    batches[b].grids.resize(stages);
+  }
+  for (size_t i = 0; i < kBatches * kEntryCount; ++i) {
+    std::vector<void *> &list = parameters[i / kEntryCount][i % kEntryCount];
+    for (Launch &launch : bound.programs[i / kEntryCount][i % kEntryCount].launches) {
       if (launch.slot >= plan.code.variants.size())
         continue;
       const uint32_t operands = plan.code.target->kernels()->Get(launch.slot)->operand_count();
-      for (uint32_t i = 0; i < operands; ++i)
-        list.push_back(const_cast<void **>(launch.args.operands + i));
-      list.insert(list.end(), {&liveAddress, &scratchOf[launch.slot], &faultAddress});
+      for (uint32_t o = 0; o < operands; ++o)
+        list.push_back(const_cast<void **>(launch.args.operands + o));
+      list.insert(list.end(), {&liveAddresses[launch.batch], &scratchOf[launch.slot], &faultAddress});
       for (size_t s = 0; s < MORAY_GPU_LAYER - MORAY_GPU_SYMBOLS; ++s)
-        list.push_back(&plan.symbols[s]);
+        list.push_back(symbolsOf(launch.batch) + s);
       list.push_back(&launch.args.layer);
     }
   }
@@ -274,26 +278,36 @@ Status CudaExecutor::runStep(const StepRequest &request) {
   stepKind = "single launches";
   MORAY_TRY(driver->enter());
   Bucket *bucket = bucketFor(request);
-  rowsOfRanks = bucket ? static_cast<uint64_t>(bucket->seqs) : request.mostRows;
+  const StepRequest *requests[kBatches] = {&request, request.second};
+  const uint32_t count = plan.capacities.batches;
+  for (uint32_t b = 0; b < count; ++b)
+    rowsOfRanks[b] = bucket ? static_cast<uint64_t>(bucket->seqs) : requests[b]->mostRows;
   if (bucket && !bucket->graph)
     MORAY_TRY(capture(*bucket));
   stepKind = bucket ? "decode graph" : "single launches";
-  if (!bucket)
-    MORAY_TRY(setLive(request.live, request.mostRows));
-  MORAY_TRY(upload(request));
+  memset(hostIo + plan.faultOffset, 0, sizeof(uint32_t));
+  for (uint32_t b = 0; b < count; ++b) {
+    if (!bucket)
+      MORAY_TRY(setLive(requests[b]->live, requests[b]->mostRows, b));
+    MORAY_TRY(upload(*requests[b], b));
+  }
   if (exchange)
     MORAY_TRY(exchange->beginRun(rowsOfRanks));
   if (bucket) {
     MORAY_TRY(check((*driver)->graphLaunch(bucket->graph, stream), "launching a graph"));
     counted.launches += bucket->launches;
   } else {
-    MORAY_TRY(launchProgram(Entry::Step));
-    if (request.sample)
-      MORAY_TRY(launchProgram(Entry::Sample));
-    if (request.score)
-      MORAY_TRY(launchProgram(Entry::Score));
+    MORAY_TRY(launchProgram(Entry::Step, 0));
+    for (uint32_t b = 0; b < count; ++b) {
+      if (requests[b]->sample)
+        MORAY_TRY(launchProgram(Entry::Sample, b));
+      if (requests[b]->score)
+        MORAY_TRY(launchProgram(Entry::Score, b));
+    }
   }
-  MORAY_TRY(download(request));
+  MORAY_TRY(copyDown(faultAddress, plan.faultOffset, sizeof(uint32_t)));
+  for (uint32_t b = 0; b < count; ++b)
+    MORAY_TRY(download(*requests[b], b));
   MORAY_TRY(await("waiting for the end of the step"));
   ++counted.barriers;
   MORAY_TRY(collectIntervals());
@@ -303,32 +317,33 @@ Status CudaExecutor::runStep(const StepRequest &request) {
 }
 
 // Evaluates grids and sizes of copies where the counts changed.
-Status CudaExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows) {
-  if (mostRows == evaluatedMost && std::equal(counts, counts + 4, evaluated))
+Status CudaExecutor::setLive(const int32_t (&counts)[4], uint64_t mostRows, uint32_t b) {
+  Batch &batch = batches[b];
+  if (mostRows == batch.evaluatedMost && std::equal(counts, counts + 4, batch.evaluated))
     return {};
-  evaluated[0] = -1;
-  evaluatedMost = mostRows;
-  MORAY_TRY(evaluateCopies(counts, mostRows));
+  batch.evaluated[0] = -1;
+  batch.evaluatedMost = mostRows;
+  MORAY_TRY(evaluateCopies(counts, mostRows, b));
   for (size_t k = 0; k < plan.code.variants.size(); ++k) {
-    MORAY_TRY(checkScratch(k));
+    MORAY_TRY(checkScratch(k, b));
     const auto *stages = plan.code.variants[k]->stages();
     for (uint32_t s = 0; s < stages->size(); ++s) {
       uint64_t grid = 0;
-      MORAY_TRY(evaluateSize(stages->Get(s)->grid(), plan.symbols, grid));
+      MORAY_TRY(evaluateSize(stages->Get(s)->grid(), symbolsOf(b), grid));
       if (grid > kMaxGrid)
         return fail(kE5013,
                     "kernel %zu needs a grid of %llu blocks for this step, a launch has at most %llu; compile "
                     "the model again",
                     k, number(grid), number(kMaxGrid));
-      grids[gridFirst[k] + s] = static_cast<uint32_t>(grid);
+      batch.grids[gridFirst[k] + s] = static_cast<uint32_t>(grid);
     }
   }
-  std::copy(counts, counts + 4, evaluated);
+  std::copy(counts, counts + 4, batch.evaluated);
   return {};
 }
 
-Address CudaExecutor::inputAddress(InputId id) const {
-  return toAddress(memory.map().input(static_cast<uint32_t>(id), 0));
+Address CudaExecutor::inputAddress(InputId id, uint32_t batch) const {
+  return toAddress(memory.map().input(static_cast<uint32_t>(id), batch));
 }
 
 Status CudaExecutor::copyUp(Address to, uint64_t offset, uint64_t bytes) {
@@ -341,20 +356,28 @@ Status CudaExecutor::copyDown(Address from, uint64_t offset, uint64_t bytes) {
   return check((*driver)->memcpyDtoHAsync(hostIo + offset, from, bytes, stream), "downloading the results of a step");
 }
 
-Status CudaExecutor::upload(const StepRequest &request) {
-  memcpy(hostIo + plan.liveOffset, request.live, sizeof(request.live));
-  memset(hostIo + plan.faultOffset, 0, sizeof(uint32_t));
+Status CudaExecutor::copyInput(InputId id, uint32_t batch, uint64_t bytes) {
+  return copyUp(inputAddress(id, batch), inputOffset(id, batch), bytes);
+}
+
+Status CudaExecutor::copyResult(InputId id, uint32_t batch, uint64_t bytes) {
+  return copyDown(inputAddress(id, batch), inputOffset(id, batch), bytes);
+}
+
+// The fault word of the first micro-batch, which both use, has been cleared.
+Status CudaExecutor::upload(const StepRequest &request, uint32_t batch) {
+  memcpy(hostIo + batch * plan.batchBytes + plan.liveOffset, request.live, sizeof(request.live));
   if (memory.isGuarded())
-    return uploadGuarded(request);
+    return uploadGuarded(request, batch);
   const uint64_t tableBytes =
       static_cast<uint64_t>(request.live[MORAY_LIVE_SEQS]) * plan.capacities.pages * sizeof(int32_t);
   // The block begins with what is placed first.
-  MORAY_TRY(copyUp(inputAddress(InputId::Tokens), 0, plan.uploadBytes));
-  return copyUp(inputAddress(InputId::PageTable), inputOffset(InputId::PageTable), tableBytes);
+  MORAY_TRY(copyInput(InputId::Tokens, batch, plan.uploadBytes));
+  return copyInput(InputId::PageTable, batch, tableBytes);
 }
 
 // No more than is live, so that a read beyond it meets memory that was never written.
-Status CudaExecutor::uploadGuarded(const StepRequest &request) {
+Status CudaExecutor::uploadGuarded(const StepRequest &request, uint32_t batch) {
   const auto rows = static_cast<uint64_t>(request.live[MORAY_LIVE_ROWS]);
   const auto seqs = static_cast<uint64_t>(request.live[MORAY_LIVE_SEQS]);
   const auto outs = static_cast<uint64_t>(request.live[MORAY_LIVE_OUTS]);
@@ -374,21 +397,19 @@ Status CudaExecutor::uploadGuarded(const StepRequest &request) {
       {InputId::Targets, request.score ? outs * word : 0},
   };
   for (const auto &part : parts)
-    MORAY_TRY(copyUp(inputAddress(part.id), inputOffset(part.id), part.bytes));
-  MORAY_TRY(copyUp(liveAddress, plan.liveOffset, 4 * word));
+    MORAY_TRY(copyInput(part.id, batch, part.bytes));
+  MORAY_TRY(copyUp(liveAddresses[batch], batch * plan.batchBytes + plan.liveOffset, 4 * word));
   return copyUp(faultAddress, plan.faultOffset, word);
 }
 
-Status CudaExecutor::download(const StepRequest &request) {
+Status CudaExecutor::download(const StepRequest &request, uint32_t batch) {
   const auto outs = static_cast<uint64_t>(request.live[MORAY_LIVE_OUTS]);
-  const uint64_t logits = outs * artifact.model().vocab() * sizeof(float);
-  MORAY_TRY(copyDown(faultAddress, plan.faultOffset, sizeof(uint32_t)));
   if (request.sample && outs)
-    MORAY_TRY(copyDown(inputAddress(InputId::Sampled), inputOffset(InputId::Sampled), outs * sizeof(int32_t)));
+    MORAY_TRY(copyResult(InputId::Sampled, batch, outs * sizeof(int32_t)));
   if (request.score && outs)
-    MORAY_TRY(copyDown(inputAddress(InputId::LogProbs), inputOffset(InputId::LogProbs), outs * sizeof(float)));
+    MORAY_TRY(copyResult(InputId::LogProbs, batch, outs * sizeof(float)));
   if (request.logits && outs)
-    MORAY_TRY(copyDown(inputAddress(InputId::Logits), inputOffset(InputId::Logits), logits));
+    MORAY_TRY(copyResult(InputId::Logits, batch, outs * artifact.model().vocab() * sizeof(float)));
   return {};
 }
 

@@ -61,20 +61,24 @@ private:
   void quiesce();
   void destroyGraphs();
   Status runStep(const StepRequest &request);
-  Status setLive(const int32_t (&counts)[4], uint64_t mostRows);
-  Status upload(const StepRequest &request);
-  Status uploadGuarded(const StepRequest &request);
-  Status download(const StepRequest &request);
+  Status setLive(const int32_t (&counts)[4], uint64_t mostRows, uint32_t batch);
+  Status upload(const StepRequest &request, uint32_t batch);
+  Status uploadGuarded(const StepRequest &request, uint32_t batch);
+  Status download(const StepRequest &request, uint32_t batch);
   Status copyUp(Address to, uint64_t offset, uint64_t bytes);
   Status copyDown(Address from, uint64_t offset, uint64_t bytes);
-  Address inputAddress(schema::InputId id) const;
-  uint64_t inputOffset(schema::InputId id) const { return plan.inputOffsets[static_cast<size_t>(id)]; }
+  Status copyInput(schema::InputId id, uint32_t batch, uint64_t bytes);
+  Status copyResult(schema::InputId id, uint32_t batch, uint64_t bytes);
+  Address inputAddress(schema::InputId id, uint32_t batch) const;
+  uint64_t inputOffset(schema::InputId id, uint32_t batch) const {
+    return batch * plan.batchBytes + plan.inputOffsets[static_cast<size_t>(id)];
+  }
 
   Bucket *bucketFor(const StepRequest &request);
   Status capture(Bucket &bucket);
-  Status launchProgram(Entry entry);
-  Status launchCollective();
-  bool hasWork(uint32_t slot) const;
+  Status launchProgram(Entry entry, uint32_t batch);
+  Status launchCollective(const Launch &launch);
+  bool hasWork(const Launch &launch) const;
   Status launchKernel(const Launch &launch, void **values);
   Status probeCopy(DeviceMemory &blocks, const moray_probe_options &options, moray_probe_result &result);
   Status probeKernel(DeviceMemory &blocks, uint32_t kernel, const moray_probe_options &options,
@@ -94,23 +98,27 @@ private:
   std::vector<Bucket> buckets;
 
   // Parameters of launches: pointers to operands, then to what follows them (schema/kernel_abi.h).
-  std::vector<void *> parameters[kEntryCount];
+  std::vector<void *> parameters[kBatches][kEntryCount];
   std::vector<Address> scratchOf; // by kernel
-  uint64_t liveAddress = 0, faultAddress = 0;
-  std::vector<uint32_t> grids;          // of all stages of all kernels
-  std::vector<size_t> gridFirst;        // by kernel
-  int32_t evaluated[4] = {-1, 0, 0, 0}; // the counts that `grids` are for
-  uint64_t evaluatedMost = 0;           // and the rows of a rank
+  uint64_t liveAddresses[kBatches] = {}, faultAddress = 0;
+  std::vector<size_t> gridFirst; // by kernel
+  // Of a micro-batch.
+  struct Batch {
+    std::vector<uint32_t> grids;          // of all stages of all kernels
+    int32_t evaluated[4] = {-1, 0, 0, 0}; // the counts that `grids` are for
+    uint64_t evaluatedMost = 0;           // and the rows of a rank
+  };
+  Batch batches[kBatches];
 
   UploadSource source = {};
   uint64_t uploadedBytes = 0; // of weights
   bool preparing = false;     // another placement
   size_t freshUploaded = 0;   // of ExpertMemory::fresh
   uint32_t rank = 0;
-  std::unique_ptr<Exchange> exchange; // of distributed steps
-  bool eager = false;                 // the ranks do not replay a graph in this step
-  uint64_t rowsOfRanks = 0;           // the most of a rank, that exchanges are enqueued for
-  size_t nextCollective = 0;          // of the program that is being launched
+  std::unique_ptr<Exchange> exchange;  // of distributed steps
+  bool eager = false;                  // the ranks do not replay a graph in this step
+  uint64_t rowsOfRanks[kBatches] = {}; // the most of a rank, that exchanges are enqueued for
+  size_t nextCollective = 0;           // of the program that is being launched
 
   bool waitAfterLaunch = false, lost = false;
   bool stuck = false; // work goes on that cannot be ended: its memory stays

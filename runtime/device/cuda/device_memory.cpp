@@ -10,7 +10,7 @@ namespace {
 class GuardedMap : public MemoryMap {
 public:
   uint8_t *buffer(Entry, uint32_t program, uint32_t index) const override { return toPointer(buffers[program][index]); }
-  uint8_t *input(uint32_t id, uint32_t) const override { return toPointer(inputs[id]); }
+  uint8_t *input(uint32_t id, uint32_t batch) const override { return toPointer(inputs[batch * kInputCount + id]); }
   uint8_t *cache(uint64_t layer) const override { return toPointer(caches[layer]); }
   uint8_t *weight(uint32_t index, uint32_t number) const override { return toPointer(weights[index][number]); }
 
@@ -60,7 +60,8 @@ Status DeviceMemory::allocatePacked(const Artifact &artifact, Address experts) {
   const Address scratch = next(plan.memory.scratch), io = next(plan.memory.io), weights = next(plan.arenaWeights);
   exchangeAddress = next(plan.memory.exchange);
   scratchAddresses.assign(plan.scratch.size(), scratch);
-  liveAddress = io + plan.liveOffset;
+  for (uint32_t b = 0; b < plan.capacities.batches; ++b)
+    liveAddresses[b] = io + b * plan.batchBytes + plan.liveOffset;
   faultAddress = io + plan.faultOffset;
   places = std::make_unique<PackedMap>(artifact, plan,
                                        PackedMap::Blocks{toPointer(activations), toPointer(io), toPointer(cache),
@@ -92,13 +93,15 @@ Status DeviceMemory::allocateGuarded(const Artifact &artifact, Address experts) 
         MORAY_TRY(add(map->weights.back(), offset == schema::kNoOffset ? 0 : weight.bytes()));
     }
   }
-  for (uint64_t bytes : plan.inputBytes)
-    MORAY_TRY(add(map->inputs, bytes));
+  for (uint32_t b = 0; b < plan.capacities.batches; ++b) {
+    for (uint64_t bytes : plan.inputBytes)
+      MORAY_TRY(add(map->inputs, bytes));
+    MORAY_TRY(take(4 * sizeof(int32_t), liveAddresses[b]));
+  }
   for (uint32_t layer = 0; layer < artifact.model().layers(); ++layer)
     MORAY_TRY(add(map->caches, plan.cacheLayerBytes));
   for (uint64_t bytes : plan.scratch)
     MORAY_TRY(add(scratchAddresses, bytes));
-  MORAY_TRY(take(4 * sizeof(int32_t), liveAddress));
   MORAY_TRY(take(sizeof(uint32_t), faultAddress));
   places = std::move(map);
   return {};

@@ -23,7 +23,7 @@ public:
 
   const MemoryMap &map() const { return *places; }
   bool isGuarded() const { return guarded; }
-  Address live() const { return liveAddress; }
+  Address live(uint32_t batch) const { return liveAddresses[batch]; }
   Address fault() const { return faultAddress; }
   Address scratch(size_t kernel) const { return scratchAddresses[kernel]; }
 
@@ -44,7 +44,8 @@ private:
   std::unique_ptr<MemoryMap> places;
   std::vector<Address> allocations;
   std::vector<Address> scratchAddresses; // by kernel
-  Address liveAddress = 0, faultAddress = 0, exchangeAddress = 0;
+  Address liveAddresses[kBatches] = {};
+  Address faultAddress = 0, exchangeAddress = 0; // one fault word for both micro-batches
   bool guarded = false;
 };
 

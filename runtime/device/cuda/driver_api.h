@@ -159,6 +159,7 @@ enum CaptureMode : int { kCaptureThreadLocal = 1 }; // CU_STREAM_CAPTURE_MODE_TH
   X(streamSynchronize, cuStreamSynchronize, Result, (Stream stream))                                                   \
   X(eventCreate, cuEventCreate, Result, (Event * event, unsigned flags))                                               \
   X(eventDestroy, cuEventDestroy_v2, Result, (Event event))                                                            \
+  X(streamWaitEvent, cuStreamWaitEvent, Result, (Stream stream, Event event, unsigned flags))                          \
   X(eventRecord, cuEventRecord, Result, (Event event, Stream stream))                                                  \
   X(eventSynchronize, cuEventSynchronize, Result, (Event event))                                                       \
   X(eventElapsedTime, cuEventElapsedTime, Result, (float *ms, Event begin, Event end))                                 \

@@ -59,6 +59,17 @@ Status Exchange::findKernels() {
   return {};
 }
 
+Status Exchange::makeTransfers() {
+  const char *what = "creating the stream of transfers";
+  if (plan.exchange.batches == 1)
+    return {};
+  MORAY_TRY(driver.check(driver->streamCreate(&transfers, kStreamNonBlocking), what));
+  MORAY_TRY(driver.check(driver->eventCreate(&forked, kEventDisableTiming), what));
+  for (Batch &batch : batches)
+    MORAY_TRY(driver.check(driver->eventCreate(&batch.ended, kEventDisableTiming), what));
+  return {};
+}
+
 Status Exchange::copyUp(Address to, const void *from, uint64_t bytes) {
   return driver.check(driver->memcpyHtoDAsync(to, from, bytes, stream), "uploading tables of the exchange");
 }
@@ -136,9 +147,11 @@ Status Exchange::open(const ExchangeSetup &setup, DeviceMemory &memory, Span<con
   channel = setup.channel;
   rank = group.found.rank;
   deadlineMs = group.deadlineMs;
-  liveAddress = memory.live();
+  for (uint32_t b = 0; b < plan.exchange.batches; ++b)
+    liveAddresses[b] = memory.live(b);
   faultAddress = memory.fault();
   MORAY_TRY(findKernels());
+  MORAY_TRY(makeTransfers());
   void *block = nullptr;
   MORAY_TRY(driver.check(driver->memAllocHost(&block, sizeof(Pinned)), "allocating pinned memory of the host"));
   pinned = static_cast<Pinned *>(block);
@@ -184,26 +197,41 @@ Status Exchange::addLoads(uint64_t *sums) {
 
 // ---- a step ----
 
-Status Exchange::beginRun(uint64_t mostRows) {
-  pinned->step = {static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), static_cast<int32_t>(mostRows), 0};
+Status Exchange::beginRun(const uint64_t (&mostRows)[comm::kMicroBatches]) {
   pinned->progress = 0;
-  for (uint32_t b = 0; b < plan.exchange.batches; ++b)
-    MORAY_TRY(copyUp(batches[b].step, &pinned->step, sizeof(pinned->step)));
+  for (uint32_t b = 0; b < plan.exchange.batches; ++b) {
+    moray_exchange_step &next = pinned->steps[b];
+    next = {static_cast<uint32_t>(step), static_cast<uint32_t>(step >> 32), static_cast<int32_t>(mostRows[b]), 0};
+    MORAY_TRY(copyUp(batches[b].step, &next, sizeof(next)));
+  }
   return {};
 }
 
 Status Exchange::run(size_t index, uint64_t mostRows, bool empty) {
+  using schema::CollectivePhase;
+  const char *what = "ordering the transfers of micro-batches";
   const CollectiveCall &call = *program[index];
-  if (call.phase == schema::CollectivePhase::Wait)
-    return {};
   const Site &site = sites[siteOf[index]];
-  return call.kind == CollectiveKind::Dispatch ? dispatch(call, site, mostRows, empty) : combine(call, site, mostRows);
+  const Event ended = batches[call.batch].ended; // null: of one micro-batch, on the same stream
+  if (call.phase != CollectivePhase::Wait) {
+    if (ended) {
+      MORAY_TRY(driver.check(driver->eventRecord(forked, stream), what));
+      MORAY_TRY(driver.check(driver->streamWaitEvent(transfers, forked, 0), what));
+    }
+    MORAY_TRY(call.kind == CollectiveKind::Dispatch ? dispatch(call, site, mostRows, empty)
+                                                    : combine(call, site, mostRows));
+    if (ended)
+      MORAY_TRY(driver.check(driver->eventRecord(ended, transfers), what));
+  }
+  if (ended && call.phase != CollectivePhase::Start)
+    return driver.check(driver->streamWaitEvent(stream, ended, 0), what);
+  return {};
 }
 
-Status Exchange::launch(Kernel kernel, uint64_t grid, Span<Address> operands, int32_t layer) {
+Status Exchange::launch(Kernel kernel, uint64_t grid, Span<Address> operands, const CollectiveCall &call) {
   const schema::Stage &stage = *plan.code.variants[kernels[kernel]]->stages()->Get(0);
-  Address live = liveAddress, fault = faultAddress, none = 0;
-  uint64_t number = static_cast<uint64_t>(std::max(layer, 0));
+  Address live = liveAddresses[call.batch], fault = faultAddress, none = 0;
+  uint64_t number = static_cast<uint64_t>(std::max(call.layer, 0));
   void *values[16 + MORAY_GPU_TRAILING];
   size_t count = 0;
   for (Address &operand : operands)
@@ -215,7 +243,7 @@ Status Exchange::launch(Kernel kernel, uint64_t grid, Span<Address> operands, in
     values[count++] = &none;
   values[count] = &number;
   return driver.check(driver->launchKernel(modules.stage(kernels[kernel], 0), static_cast<unsigned>(grid), 1, 1,
-                                           stage.threads(), 1, 1, stage.dynamic_shared(), stream, values, nullptr),
+                                           stage.threads(), 1, 1, stage.dynamic_shared(), transfers, values, nullptr),
                       "launching a kernel of the exchange");
 }
 
@@ -223,7 +251,7 @@ Status Exchange::launch(Kernel kernel, uint64_t grid, Span<Address> operands, in
 Status Exchange::mark(const comm::Place &place) {
   const auto number = static_cast<uint64_t>(2 * (place.layer + 1)) + (place.operation == Operation::Combine);
   return driver.check(
-      driver->memcpyDtoHAsync(&pinned->progress, marks + number * sizeof(uint32_t), sizeof(uint32_t), stream),
+      driver->memcpyDtoHAsync(&pinned->progress, marks + number * sizeof(uint32_t), sizeof(uint32_t), transfers),
       "reporting progress");
 }
 
@@ -241,18 +269,18 @@ Status Exchange::dispatch(const CollectiveCall &call, const Site &site, uint64_t
   const Address table = tableOf(call.layer);
   const comm::Place place = {step, call.layer, Operation::Dispatch};
   if (empty)
-    MORAY_TRY(driver.check(driver->memsetD8Async(offsets, 0, (experts + 1) * sizeof(int32_t), stream),
+    MORAY_TRY(driver.check(driver->memsetD8Async(offsets, 0, (experts + 1) * sizeof(int32_t), transfers),
                            "clearing the slots of a rank without rows"));
   // The buffer of the gates need not live until the combine.
   MORAY_TRY(driver.check(driver->memcpyDtoDAsync(batch.gates, addressOf(call, 3),
-                                                 mostRows * static_cast<uint64_t>(p.top) * sizeof(float), stream),
+                                                 mostRows * static_cast<uint64_t>(p.top) * sizeof(float), transfers),
                          "keeping the gates of a dispatch"));
   const Address layerLoads = loads + static_cast<uint64_t>(std::max(call.layer, 0)) * experts * sizeof(uint64_t);
   Address plans[] = {site.address, batch.step,     addressOf(call, 1),
                      offsets,      table,          layerLoads,
                      batch.handle, batch.sendMeta, own(batch.sendMeta, batch.recvMeta)};
   static_assert(sizeof(plans) / sizeof(*plans) == MORAY_PLAN_OPERANDS, "exchange_abi.h");
-  MORAY_TRY(launch(Plan, ranks, {plans, MORAY_PLAN_OPERANDS}, call.layer));
+  MORAY_TRY(launch(Plan, ranks, {plans, MORAY_PLAN_OPERANDS}, call));
   Address packs[] = {site.address,
                      batch.step,
                      batch.handle,
@@ -263,21 +291,21 @@ Status Exchange::dispatch(const CollectiveCall &call, const Site &site, uint64_t
                      own(batch.sendRows, xr),
                      own(batch.sendScales, scalesR)};
   static_assert(sizeof(packs) / sizeof(*packs) == MORAY_PACK_OPERANDS, "exchange_abi.h");
-  MORAY_TRY(launch(Pack, moray_exchange_grid(ranks * mostRows), {packs, MORAY_PACK_OPERANDS}, call.layer));
+  MORAY_TRY(launch(Pack, moray_exchange_grid(ranks * mostRows), {packs, MORAY_PACK_OPERANDS}, call));
   if (link) {
     MORAY_TRY(mark(place));
     const comm::NcclLink::Blocks blocks[] = {
         {pointer(batch.sendMeta), pointer(batch.recvMeta), moray_exchange_meta_bytes(&p, mostRows)},
         {pointer(batch.sendRows), pointer(xr), moray_exchange_rows_bytes(&p, mostRows)},
         {pointer(batch.sendScales), pointer(scalesR), moray_exchange_scales_bytes(&p, mostRows)}};
-    MORAY_TRY(link->exchange({blocks, p.scale_bytes ? 3u : 2u}, stream, place));
+    MORAY_TRY(link->exchange({blocks, p.scale_bytes ? 3u : 2u}, transfers, place));
   }
   Address checks[] = {site.address, batch.step, table, batch.recvMeta, batch.handle};
   static_assert(sizeof(checks) / sizeof(*checks) == MORAY_CHECK_OPERANDS, "exchange_abi.h");
-  MORAY_TRY(launch(Check, ranks, {checks, MORAY_CHECK_OPERANDS}, call.layer));
+  MORAY_TRY(launch(Check, ranks, {checks, MORAY_CHECK_OPERANDS}, call));
   Address merges[] = {site.address, batch.step, batch.recvMeta, batch.handle, addressOf(call, 5), addressOf(call, 6)};
   static_assert(sizeof(merges) / sizeof(*merges) == MORAY_MERGE_OPERANDS, "exchange_abi.h");
-  return launch(Merge, experts, {merges, MORAY_MERGE_OPERANDS}, call.layer);
+  return launch(Merge, experts, {merges, MORAY_MERGE_OPERANDS}, call);
 }
 
 Status Exchange::combine(const CollectiveCall &call, const Site &site, uint64_t mostRows) {
@@ -289,18 +317,18 @@ Status Exchange::combine(const CollectiveCall &call, const Site &site, uint64_t 
                        addressOf(call, 0), batch.sendResults, own(batch.sendResults, batch.recvResults)};
   static_assert(sizeof(returns) / sizeof(*returns) == MORAY_RETURN_OPERANDS, "exchange_abi.h");
   MORAY_TRY(launch(Return, moray_exchange_grid(ranks * moray_exchange_slots(&p, mostRows)),
-                   {returns, MORAY_RETURN_OPERANDS}, call.layer));
+                   {returns, MORAY_RETURN_OPERANDS}, call));
   if (link) {
     MORAY_TRY(mark(place));
     const comm::NcclLink::Blocks blocks = {pointer(batch.sendResults), pointer(batch.recvResults),
                                            moray_exchange_results_bytes(&p, mostRows)};
-    MORAY_TRY(link->exchange({&blocks, 1}, stream, place));
+    MORAY_TRY(link->exchange({&blocks, 1}, transfers, place));
   }
   Address finishes[] = {site.address, batch.step,         batch.handle,      batch.recvResults,
                         batch.gates,  addressOf(call, 1), addressOf(call, 2)};
   static_assert(sizeof(finishes) / sizeof(*finishes) == MORAY_FINISH_OPERANDS, "exchange_abi.h");
   return launch(Finish, moray_exchange_grid(mostRows * static_cast<uint64_t>(p.top)), {finishes, MORAY_FINISH_OPERANDS},
-                call.layer);
+                call);
 }
 
 // ---- waiting ----
@@ -357,7 +385,8 @@ bool Exchange::abandon() {
   closed = true;
   if (link)
     link->abort();
-  for (const uint64_t begun = nowNs(); driver->streamQuery(stream) == kNotReady;) {
+  for (const uint64_t begun = nowNs();
+       driver->streamQuery(stream) == kNotReady || driver->streamQuery(transfers) == kNotReady;) {
     if (nowNs() - begun > kRestNs)
       return false;
     const struct timespec pause = {0, 1000000};
@@ -367,6 +396,13 @@ bool Exchange::abandon() {
 }
 
 Exchange::~Exchange() {
+  if (forked)
+    driver->eventDestroy(forked);
+  for (const Batch &batch : batches)
+    if (batch.ended)
+      driver->eventDestroy(batch.ended);
+  if (transfers && transfers != stream)
+    driver->streamDestroy(transfers);
   if (pinned)
     driver->memFreeHost(pinned);
 }

@@ -1,8 +1,8 @@
 // How a GPU takes part in distributed steps: the kernels of schema/exchange_abi.h between two exchanges of NCCL, all
 // enqueued on the stream of the step, so that they are captured with it. Without NCCL, one rank by itself.
 //
-// Micro-batches have buffers of their own but share the stream: what starts is enqueued as a whole, and waits are
-// empty.
+// Two micro-batches have buffers of their own and share a second stream, so that NCCL sees one order: a start forks to
+// it from the stream of the step, a wait joins them. The graph of a step has this fork and join, too.
 #pragma once
 #include "runtime/comm/nccl_library.h"
 #include "runtime/device/cuda/device_memory.h"
@@ -25,8 +25,8 @@ public:
   // Between two steps; all ranks before the same one. As many slots as before.
   Status setPlacement(const comm::ModelPlacement &placement);
   void beginStep(uint64_t number) { step = number; }
-  // Enqueues what a step needs before it runs. `mostRows` is T of exchange_abi.h.
-  Status beginRun(uint64_t mostRows);
+  // Enqueues what a step needs before it runs. `mostRows` is T of exchange_abi.h, of each micro-batch.
+  Status beginRun(const uint64_t (&mostRows)[comm::kMicroBatches]);
   // Enqueues call `index` of the program. `empty`: this rank has no rows, and its kernels have written nothing.
   Status run(size_t index, uint64_t mostRows, bool empty);
   // Waits for the stream, as long as the group is whole and rows arrive. `result` is what the driver says at the end.
@@ -47,6 +47,7 @@ private:
   static constexpr size_t kKernels = 6;
   struct Batch {
     Address step, sendMeta, recvMeta, sendRows, sendScales, sendResults, recvResults, handle, gates;
+    Event ended; // of what it has started
   };
   // Parameters of one dispatch and its combine.
   struct Site {
@@ -55,15 +56,16 @@ private:
   };
   // What the device copies from, and reports to.
   struct Pinned {
-    moray_exchange_step step;
+    moray_exchange_step steps[comm::kMicroBatches];
     uint32_t progress; // mark of the latest exchange
   };
 
   Status findKernels();
+  Status makeTransfers();
   Status makeSites(Span<const CollectiveCall> calls, DeviceMemory &memory, uint32_t slotsPerRank);
   Status makeBuffers(DeviceMemory &memory);
   Status copyUp(Address to, const void *from, uint64_t bytes);
-  Status launch(Kernel kernel, uint64_t grid, Span<Address> operands, int32_t layer);
+  Status launch(Kernel kernel, uint64_t grid, Span<Address> operands, const CollectiveCall &call);
   Status mark(const comm::Place &place);
   Status dispatch(const CollectiveCall &call, const Site &site, uint64_t mostRows, bool empty);
   Status combine(const CollectiveCall &call, const Site &site, uint64_t mostRows);
@@ -79,6 +81,8 @@ private:
   const Artifact &artifact;
   const ExecPlan &plan;
   const Stream stream;
+  Stream transfers = stream; // with two micro-batches another one
+  Event forked = nullptr;
   std::unique_ptr<comm::NcclLink> link; // null: one rank
   comm::ControlChannel *channel = nullptr;
   uint32_t rank = 0, deadlineMs = 0;
@@ -87,7 +91,7 @@ private:
   std::vector<const CollectiveCall *> program;
   std::vector<uint32_t> siteOf; // by call
   std::vector<Site> sites;
-  Address tables = 0, loads = 0, marks = 0, liveAddress = 0, faultAddress = 0;
+  Address tables = 0, loads = 0, marks = 0, faultAddress = 0, liveAddresses[comm::kMicroBatches] = {};
   Pinned *pinned = nullptr;
   uint64_t step = 0;
   bool closed = false;

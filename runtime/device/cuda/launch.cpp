@@ -1,6 +1,7 @@
 // The launches of an executor: single ones, graphs of decode steps, and their times.
 #include "runtime/artifact/checker.h"
 #include "runtime/device/cuda/cuda_executor.h"
+#include <algorithm>
 #include <cstdio>
 
 namespace moray::rt::cuda {
@@ -11,15 +12,17 @@ namespace moray::rt::cuda {
 bool CudaExecutor::replays(const StepRequest &request) const {
   const int32_t rows = request.live[MORAY_LIVE_ROWS];
   return !buckets.empty() && rows == request.live[MORAY_LIVE_DECODE_ROWS] && rows == request.live[MORAY_LIVE_SEQS] &&
-         rows == request.live[MORAY_LIVE_OUTS] && (request.sample || rows == 0) && !request.score;
+         rows == request.live[MORAY_LIVE_OUTS] && (request.sample || rows == 0) && !request.score &&
+         (!request.second || replays(*request.second));
 }
 
-// In a group all ranks decide alike, by the most rows of any.
+// In a group all ranks decide alike, by the most rows of any. Both micro-batches of a bucket have its size.
 CudaExecutor::Bucket *CudaExecutor::bucketFor(const StepRequest &request) {
   if (exchange ? eager : !replays(request))
     return nullptr;
+  const uint64_t most = std::max(request.mostRows, request.second ? request.second->mostRows : 0);
   for (Bucket &bucket : buckets)
-    if (static_cast<uint64_t>(bucket.seqs) >= request.mostRows)
+    if (static_cast<uint64_t>(bucket.seqs) >= most)
       return &bucket;
   return nullptr;
 }
@@ -27,12 +30,14 @@ CudaExecutor::Bucket *CudaExecutor::bucketFor(const StepRequest &request) {
 // Grids are those of a full bucket; kernels read the real counts from device memory.
 Status CudaExecutor::capture(Bucket &bucket) {
   stepKind = "capture of a decode graph";
-  MORAY_TRY(setLive({bucket.seqs, bucket.seqs, bucket.seqs, bucket.seqs}, static_cast<uint64_t>(bucket.seqs)));
+  const uint32_t count = plan.capacities.batches;
+  for (uint32_t b = 0; b < count; ++b)
+    MORAY_TRY(setLive({bucket.seqs, bucket.seqs, bucket.seqs, bucket.seqs}, static_cast<uint64_t>(bucket.seqs), b));
   const uint64_t launches = counted.launches;
   MORAY_TRY(check((*driver)->streamBeginCapture(stream, kCaptureThreadLocal), "beginning a capture"));
-  Status status = launchProgram(Entry::Step);
-  if (status.ok())
-    status = launchProgram(Entry::Sample);
+  Status status = launchProgram(Entry::Step, 0);
+  for (uint32_t b = 0; b < count && status.ok(); ++b)
+    status = launchProgram(Entry::Sample, b);
   bucket.launches = counted.launches - launches;
   counted.launches = launches; // nothing has run
   Graph graph = nullptr;
@@ -50,21 +55,23 @@ Status CudaExecutor::capture(Bucket &bucket) {
 
 // ---- launches ----
 
-Status CudaExecutor::launchProgram(Entry entry) {
+Status CudaExecutor::launchProgram(Entry entry, uint32_t batch) {
   const size_t kernels = plan.code.variants.size();
-  void **next = parameters[static_cast<size_t>(entry)].data();
+  void **next = parameters[batch][static_cast<size_t>(entry)].data();
   nextCollective = 0;
-  for (const Launch &launch : bound.programs[0][static_cast<size_t>(entry)].launches) {
+  for (const Launch &launch : bound.programs[batch][static_cast<size_t>(entry)].launches) {
     void **values = next;
     if (launch.slot < kernels)
       next += plan.code.target->kernels()->Get(launch.slot)->operand_count() + MORAY_GPU_TRAILING;
-    if (!hasWork(launch.slot))
+    const bool moves = launch.slot >= kernels && launch.slot < plan.firstCopySlot();
+    nextCollective += moves;
+    if (!hasWork(launch))
       continue;
     MORAY_TRY(beginInterval(launch.slot));
     if (launch.slot < kernels) {
       MORAY_TRY(launchKernel(launch, values));
-    } else if (launch.slot < plan.firstCopySlot()) {
-      MORAY_TRY(launchCollective());
+    } else if (moves) {
+      MORAY_TRY(launchCollective(launch));
     } else {
       const Result result =
           (*driver)->memcpyDtoDAsync(toAddress(launch.args.operands[1]), toAddress(launch.args.operands[0]),
@@ -76,21 +83,24 @@ Status CudaExecutor::launchProgram(Entry entry) {
   return {};
 }
 
-Status CudaExecutor::launchCollective() {
-  MORAY_TRY(
-      exchange->run(nextCollective++, rowsOfRanks, plan.symbols[static_cast<size_t>(schema::SymbolId::Rows)] == 0));
+Status CudaExecutor::launchCollective(const Launch &launch) {
+  const bool empty = symbolsOf(launch.batch)[static_cast<size_t>(schema::SymbolId::Rows)] == 0;
+  MORAY_TRY(exchange->run(nextCollective - 1, rowsOfRanks[launch.batch], empty));
   return waitAfterLaunch ? await("waiting for a collective") : Status();
 }
 
-// Whether a kernel has a grid that is not 0, or a copy has bytes.
-bool CudaExecutor::hasWork(uint32_t slot) const {
+// Whether a kernel has a grid that is not 0, or a copy has bytes. A micro-batch that is empty on all ranks has nothing.
+bool CudaExecutor::hasWork(const Launch &launch) const {
   const size_t kernels = plan.code.variants.size();
+  const uint32_t slot = launch.slot;
+  if (rowsOfRanks[launch.batch] == 0)
+    return false;
   if (slot >= kernels && slot < plan.firstCopySlot())
     return true;
   if (slot >= kernels)
     return copyBytes[slot - plan.firstCopySlot()] != 0;
   for (uint32_t s = 0; s < plan.code.variants[slot]->stages()->size(); ++s)
-    if (grids[gridFirst[slot] + s] != 0)
+    if (batches[launch.batch].grids[gridFirst[slot] + s] != 0)
       return true;
   return false;
 }
@@ -99,14 +109,14 @@ Status CudaExecutor::launchKernel(const Launch &launch, void **values) {
   const auto *stages = plan.code.variants[launch.slot]->stages();
   for (uint32_t s = 0; s < stages->size(); ++s) {
     const schema::Stage &stage = *stages->Get(s);
-    const uint32_t grid = grids[gridFirst[launch.slot] + s];
+    const uint32_t grid = batches[launch.batch].grids[gridFirst[launch.slot] + s];
     if (grid == 0)
       continue;
     Result result = (*driver)->launchKernel(modules->stage(launch.slot, s), grid, 1, 1, stage.threads(), 1, 1,
                                             stage.dynamic_shared(), stream, values, nullptr);
     ++counted.launches;
     if (result == kSuccess && waitAfterLaunch)
-      result = (*driver)->streamSynchronize(stream); // no collective is in flight
+      result = (*driver)->streamSynchronize(stream); // it waits for no collective
     if (result == kSuccess)
       continue;
     const moray_string kernel = kernelName(launch.slot), entry = artifact.text(stage.entry());

@@ -45,7 +45,7 @@ Status CudaExecutor::probeKernel(DeviceMemory &blocks, uint32_t kernel, const mo
   uint64_t tasks = kBlocksPerMultiprocessor * static_cast<uint64_t>(std::max(multiprocessors, 1));
   uint64_t share = alignUp(std::max<uint64_t>(options.bytes / tasks, 1), schema::kPageBytes);
   const uint64_t sinkBytes = tasks * kBufferAlign;
-  Address data = 0, sink = 0, live = liveAddress, scratch = scratchOf[kernel], fault = faultAddress;
+  Address data = 0, sink = 0, live = liveAddresses[0], scratch = scratchOf[kernel], fault = faultAddress;
   MORAY_TRY(blocks.take(tasks * share, data));
   MORAY_TRY(blocks.take(sinkBytes, sink));
   const char *what = "running a probe";

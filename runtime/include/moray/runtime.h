@@ -294,7 +294,7 @@ typedef struct moray_engine_options {
                                for more than one rank */
   int overlap; /* MORAY_OVERLAP_*: split every distributed step into two micro-batches of whole sequences, so that rows
                   of one travel while the other computes. max_rows and max_outs are those of a micro-batch then, and a
-                  step takes up to twice as many. Changes no result. CPU only. */
+                  step takes up to twice as many. Changes no result. */
 } moray_engine_options;
 
 /* Bytes. CPU: of the host; `total` leaves out weights that are mapped from the file. GPU: of the device, but commands.

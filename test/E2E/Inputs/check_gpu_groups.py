@@ -65,6 +65,16 @@ for flags in [*nccl(), "--no-cuda-graphs"], [*nccl(), "--arena", "guarded"], ncc
     if outputs(MPIRUN + ["2"], *flags) != expected:
         sys.exit("text or logits on 2 ranks differ with %s" % " ".join(flags))
 
+# Two micro-batches, whose transfers have a stream of their own: single launches and captured graphs.
+overlap = "--overlap=on"
+batch("2", *MPIRUN, "2", *batches, "--nccl-library", ncclsim, overlap, artifact, *ids[-3:])
+for launch, flags in (MPIRUN + ["2"], nccl()), ([], ["--force-dist"]):
+    if outputs(launch, *flags, overlap) != expected:
+        sys.exit("text or logits of two micro-batches differ with %s" % " ".join(flags))
+graphs = data.run("moray-bench", artifact, *GPU[:-2], "--force-dist", overlap, *"-p 0 -n 2 -b 2 -r 1".split()).decode()
+if "decode graph of up to 1 sequences" not in graphs:
+    sys.exit("two micro-batches of a sequence each have no graph:\n" + graphs)
+
 # A rank reads its experts and what all ranks have: half of the experts less on two ranks, three quarters less on four.
 whole, half, quarter = (weights[ranks][0][0] for ranks in ("1", "2", "4"))
 if 3 * (whole - half) != 2 * (whole - quarter) or 4 * (whole - half) < whole:

@@ -270,6 +270,9 @@ return makeHandle(event, &blocks);
 FAKE_FREE(cuEventDestroy_v2, (Event))
 return dropHandle(fake_name);
 }
+FAKE(cuStreamWaitEvent, (Stream, Event, unsigned))
+return kSuccess;
+}
 FAKE(cuEventRecord, (Event, Stream))
 return kSuccess;
 }

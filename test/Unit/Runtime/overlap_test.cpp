@@ -219,8 +219,4 @@ TEST(Overlap, RefusesWhatItCannotDo) {
   EXPECT_OK(create(dist, options));
   options.overlap = 3;
   EXPECT_FAILS(create(model, options), "E5002", "overlap is 3");
-  options.overlap = MORAY_OVERLAP_ON;
-  options.group = nullptr;
-  options.device = "cuda";
-  EXPECT_FAILS(create(model, options), "E5008", "on a GPU");
 }
