@@ -335,12 +335,11 @@ Status ExecPlan::planExchange(const Artifact &artifact) {
   exchange.scales = aligned(ranks * moray_exchange_scales_bytes(&p, most));
   exchange.results = aligned(ranks * moray_exchange_results_bytes(&p, most));
   exchange.handle = aligned(moray_exchange_handle_bytes(&p, most));
-  exchange.gates = aligned(most * model.experts_per_token() * sizeof(float));
   exchange.table = aligned(moray_exchange_table_bytes(experts, std::max(capacities.expertSlots, perRank * ranks)));
   exchange.loads = aligned(model.layers() * experts * sizeof(uint64_t));
   exchange.marks = aligned(2 * (model.layers() + 1) * sizeof(uint32_t));
   memory.exchange = exchange.batches * (kGpuAlign + 2 * exchange.meta + exchange.rows + exchange.scales +
-                                        2 * exchange.results + exchange.handle + exchange.gates) +
+                                        2 * exchange.results + exchange.handle) +
                     exchange.sites + model.layers() * exchange.table + exchange.loads + exchange.marks;
   return {};
 }

@@ -53,12 +53,11 @@ struct TargetCode {
 // What a GPU needs to exchange rows with other GPUs (schema/exchange_abi.h), for the most rows that there can be. Bytes
 // of single allocations; everything 0 where nothing is exchanged.
 struct ExchangePlan {
-  uint32_t batches = 0; // micro-batches, each with buffers of its own
-  uint64_t meta = 0, rows = 0, scales = 0, results = 0, handle = 0,
-           gates = 0;            // of a micro-batch; but the handle two of each
-  uint64_t sites = 0;            // parameter blocks
-  uint64_t table = 0;            // placement, of a layer
-  uint64_t loads = 0, marks = 0; // counters of experts, progress
+  uint32_t batches = 0;                                             // micro-batches, each with buffers of its own
+  uint64_t meta = 0, rows = 0, scales = 0, results = 0, handle = 0; // of a micro-batch; meta and results twice
+  uint64_t sites = 0;                                               // parameter blocks
+  uint64_t table = 0;                                               // placement, of a layer
+  uint64_t loads = 0, marks = 0;                                    // counters of experts, progress
 };
 
 struct ExecPlan {

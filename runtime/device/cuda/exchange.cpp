@@ -2,6 +2,7 @@
 #include "runtime/device/cuda/exchange.h"
 #include "runtime/artifact/checker.h"
 #include "runtime/base/clock.h"
+#include "runtime/comm/exchange_table.h"
 #include <algorithm>
 #include <cstring>
 #include <sched.h>
@@ -18,24 +19,6 @@ constexpr uint64_t kWatchNs = 1000000, kSpinNs = 50000, kRestNs = 1000000000;
 
 void *pointer(Address address) { return toPointer(address); }
 Address addressOf(const CollectiveCall &call, size_t index) { return toAddress(call.args[index].address); }
-
-// The table of one layer, as exchange_abi.h has it.
-void writeTable(const comm::Placement &placement, uint32_t rank, int32_t *table) {
-  const uint32_t experts = placement.experts();
-  int32_t *ranks = table + moray_exchange_table_ranks(experts),
-          *resident = table + moray_exchange_table_resident(experts);
-  *table = static_cast<int32_t>(placement.hash() & INT32_MAX);
-  std::fill_n(resident, experts, 0);
-  for (uint32_t expert : placement.expertsOn(rank))
-    resident[expert] = 1;
-  int32_t count = 0;
-  for (uint32_t expert = 0; expert < experts; ++expert) {
-    table[MORAY_TABLE_FIRST + expert] = count;
-    for (uint32_t candidate : placement.candidates(expert, rank))
-      ranks[count++] = static_cast<int32_t>(candidate);
-  }
-  table[MORAY_TABLE_FIRST + experts] = count;
-}
 
 } // namespace
 
@@ -87,10 +70,10 @@ Status Exchange::makeBuffers(DeviceMemory &memory) {
     const struct {
       uint64_t bytes;
       Address *address;
-    } parts[] = {
-        {plan.alignment, &batch.step},       {sizes.meta, &batch.sendMeta},     {sizes.meta, &batch.recvMeta},
-        {sizes.rows, &batch.sendRows},       {sizes.scales, &batch.sendScales}, {sizes.results, &batch.sendResults},
-        {sizes.results, &batch.recvResults}, {sizes.handle, &batch.handle},     {sizes.gates, &batch.gates}};
+    } parts[] = {{plan.alignment, &batch.step},       {sizes.meta, &batch.sendMeta},
+                 {sizes.meta, &batch.recvMeta},       {sizes.rows, &batch.sendRows},
+                 {sizes.scales, &batch.sendScales},   {sizes.results, &batch.sendResults},
+                 {sizes.results, &batch.recvResults}, {sizes.handle, &batch.handle}};
     for (const auto &part : parts)
       MORAY_TRY(take(part.bytes, *part.address));
   }
@@ -175,10 +158,10 @@ Status Exchange::setPlacement(const comm::ModelPlacement &placement) {
                 "the placement has %u slots on a rank, GPUs keep the %d that they started with; make one for "
                 "these",
                 placement.slotsPerRank(), sites[0].params.slots_per_rank);
-  std::vector<int32_t> table(plan.exchange.table / sizeof(int32_t));
+  std::vector<int32_t> table;
   for (uint32_t layer = 0; layer < artifact.model().layers(); ++layer) {
-    writeTable(placement.layer(static_cast<int32_t>(layer)), rank, table.data());
-    MORAY_TRY(copyUp(tableOf(static_cast<int32_t>(layer)), table.data(), plan.exchange.table));
+    comm::fillExchangeTable(placement.layer(static_cast<int32_t>(layer)), rank, table);
+    MORAY_TRY(copyUp(tableOf(static_cast<int32_t>(layer)), table.data(), table.size() * sizeof(int32_t)));
     MORAY_TRY(driver.check(driver->streamSynchronize(stream), "uploading the placement"));
   }
   return {};
@@ -263,7 +246,7 @@ comm::Place Exchange::placeOf(uint32_t mark) const {
 
 Status Exchange::dispatch(const CollectiveCall &call, const Site &site, uint64_t mostRows, bool empty) {
   const moray_exchange_params &p = site.params;
-  const Batch &batch = batches[call.batch];
+  Batch &batch = batches[call.batch];
   const auto ranks = static_cast<uint64_t>(p.ranks), experts = static_cast<uint64_t>(p.experts);
   const Address offsets = addressOf(call, 2), xr = addressOf(call, 4), scalesR = addressOf(call, 8);
   const Address table = tableOf(call.layer);
@@ -271,10 +254,7 @@ Status Exchange::dispatch(const CollectiveCall &call, const Site &site, uint64_t
   if (empty)
     MORAY_TRY(driver.check(driver->memsetD8Async(offsets, 0, (experts + 1) * sizeof(int32_t), transfers),
                            "clearing the slots of a rank without rows"));
-  // The buffer of the gates need not live until the combine.
-  MORAY_TRY(driver.check(driver->memcpyDtoDAsync(batch.gates, addressOf(call, 3),
-                                                 mostRows * static_cast<uint64_t>(p.top) * sizeof(float), transfers),
-                         "keeping the gates of a dispatch"));
+  batch.gates = addressOf(call, 3); // lives until the combine
   const Address layerLoads = loads + static_cast<uint64_t>(std::max(call.layer, 0)) * experts * sizeof(uint64_t);
   Address plans[] = {site.address, batch.step,     addressOf(call, 1),
                      offsets,      table,          layerLoads,

@@ -46,8 +46,9 @@ private:
   enum Kernel { Plan, Pack, Check, Merge, Return, Finish };
   static constexpr size_t kKernels = 6;
   struct Batch {
-    Address step, sendMeta, recvMeta, sendRows, sendScales, sendResults, recvResults, handle, gates;
-    Event ended; // of what it has started
+    Address step, sendMeta, recvMeta, sendRows, sendScales, sendResults, recvResults, handle;
+    Address gates; // of the latest dispatch
+    Event ended;   // of what it has started
   };
   // Parameters of one dispatch and its combine.
   struct Site {
