@@ -22,8 +22,8 @@ Status readPlacement(const moray_placement &given, const moray_group &group, Mod
   if (!given.slots)
     return fail(kE5002, "argument 'placement' has no slots");
   if (given.ranks != group.found.ranks || given.nodes != group.nodes)
-    return fail(kE5112, "the placement is for %u ranks on %u nodes, but %s started %u on %u; make one for these",
-                given.ranks, given.nodes, group.found.launcher, group.found.ranks, group.nodes);
+    return fail(kE5112, "the placement is for %u ranks on %u nodes, but this group has %u on %u; make one for these",
+                given.ranks, given.nodes, group.found.ranks, group.nodes);
   const uint64_t slots = uint64_t{given.layers} * given.ranks * given.slots_per_rank;
   return ModelPlacement::make(given.experts, given.ranks, given.nodes, given.layers, {given.slots, slots}, placement);
 }

@@ -129,10 +129,10 @@ Status ControlChannel::State::gather() {
   if (cause.ok() && !late.empty() && options.cancelled())
     cause = fail(kE5104, "rank 0 was interrupted before %s of %u had joined", late.c_str(), options.ranks);
   if (cause.ok() && !late.empty())
-    cause =
-        fail(kE5104,
-             "%s of %u did not join rank 0 at %s within %u ms; start all ranks together, or raise the time to connect",
-             late.c_str(), options.ranks, rendezvous.c_str(), options.connectMs);
+    cause = fail(kE5104,
+                 "%s of %u did not join rank 0 at %s within %u ms; start all ranks together, or raise the deadline "
+                 "above 10000 ms",
+                 late.c_str(), options.ranks, rendezvous.c_str(), options.connectMs);
   if (!cause.ok())
     return tell(std::move(cause));
   for (Peer &peer : peers) {
