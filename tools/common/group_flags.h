@@ -5,7 +5,6 @@
 #include "common/runtime_handles.h"
 
 #include <climits>
-#include <map>
 #include <string>
 
 namespace moray::tools {
@@ -34,12 +33,14 @@ inline void addGroupFlags(CLI::App &app, GroupFlags &flags) {
   app.add_option("--combine", flags.combine,
                  "what ranks send back: exact (default, the same bits on any ranks), rank_sum or node_sum")
       ->check(CLI::IsMember({"exact", "rank_sum", "node_sum"}));
-  app.add_option(
-         "--overlap", flags.overlap,
+  app.add_option_function<std::string>(
+         "--overlap",
+         [&flags](const std::string &word) {
+           flags.overlap = word == "on" ? MORAY_OVERLAP_ON : word == "off" ? MORAY_OVERLAP_OFF : MORAY_OVERLAP_AUTO;
+         },
          "two micro-batches per step, so that rows of one travel while the other computes: on, off (default) or "
          "auto; changes speed and memory, never a result")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, int>{
-          {"off", MORAY_OVERLAP_OFF}, {"on", MORAY_OVERLAP_ON}, {"auto", MORAY_OVERLAP_AUTO}}));
+      ->check(CLI::IsMember({"on", "off", "auto"}));
   app.add_option("--placement", flags.placement,
                  "where experts live, from moray-plan (default: in order); changes speed, never a token");
   app.add_flag("--force-dist", flags.forceDist, "run the distributed program on one rank as well");

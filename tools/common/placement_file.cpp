@@ -49,9 +49,15 @@ struct Reader {
       problem = " "; // it has been printed
       return false;
     }
-    json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    try {
+      json = Json::parse(text);
+    } catch (const Json::parse_error &error) {
+      return wrong("it is no JSON after byte " + std::to_string(std::max<size_t>(error.byte, 1) - 1) + " of " +
+                   std::to_string(text.size()) + "; it may have been cut");
+    }
     if (!json.is_object() || json.value("schema", Json()) != schema)
-      return wrong(std::string("it is no JSON object with \"schema\": \"") + schema + "\"");
+      return wrong(std::string("it is no JSON object with \"schema\": \"") + schema + "\"" +
+                   (json.is_object() && json.contains("schema") ? ", but with " + json["schema"].dump() : ""));
     return json.contains("layers") && json["layers"].is_array() && !json["layers"].empty() ? true
                                                                                            : wrong("it has no layers");
   }
@@ -171,8 +177,9 @@ int readPlacement(const std::string &path, const moray_model_config &model, Plac
 int readLoads(const std::string &path, LoadsFile &file) {
   Reader reader = {path, ""};
   Json json;
+  uint64_t perToken = 0;
   if (reader.open("moray.loads/1", json) && reader.small(json, "experts", 1, file.experts) &&
-      reader.small(json, "experts_per_token", 1, file.expertsPerToken))
+      reader.number(json, "experts_per_token", 1, file.experts, perToken))
     reader.layers<uint64_t>(
         json, "loads", kMostLoad, [&](uint32_t layer, const std::string &name, std::vector<uint64_t> loads) {
           if (loads.size() != file.experts)
@@ -180,6 +187,7 @@ int readLoads(const std::string &path, LoadsFile &file) {
                                 " loads, expected one for each of the " + std::to_string(file.experts) + " experts");
           return file.layers.emplace(layer, std::move(loads)).second || reader.wrong(name + " is there twice");
         });
+  file.expertsPerToken = static_cast<uint32_t>(perToken);
   return reader.end("record it with moray-run --record-loads");
 }
 

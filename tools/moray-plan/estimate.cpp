@@ -15,7 +15,12 @@ void addEstimateFlags(CLI::App &app, EstimateOptions &options) {
   const CLI::Range count(1u, 1u << 20);
   CLI::Option *config = app.add_option("--estimate", options.config,
                                        "config.json of a model (or its folder): print experts, memory and traffic per "
-                                       "rank, and with --artifact the time of a step");
+                                       "rank, and with --artifact the time of a step")
+                            ->excludes("--loads")
+                            ->excludes("--groups")
+                            ->excludes("--policy")
+                            ->excludes("--current")
+                            ->excludes("--output");
   const auto add = [&](const char *name, auto &value, const char *text) {
     return app.add_option(name, value, text)->needs(config);
   };
@@ -30,11 +35,14 @@ void addEstimateFlags(CLI::App &app, EstimateOptions &options) {
       ->check(CLI::IsMember({"exact", "rank_sum", "node_sum"}));
   add("--phase", options.phase, "decode (default) or prefill")->check(CLI::IsMember({"decode", "prefill"}));
   add("--rows", options.rows, "rows of a rank in one step (default 128)")->check(count);
-  add("--context", options.context, "tokens in the cache of each sequence (default 4096)")->check(count);
-  add("--target", options.target, "with --artifact: target to walk (default: the first one for GPUs, else the first)");
+  add("--context", options.context, "tokens in the cache of each sequence (default: 4096 or the model's maximum)")
+      ->check(count);
+  add("--target", options.target, "with --artifact: target to walk (default: the first one for GPUs, else the first)")
+      ->needs("--artifact");
   add("--machine", options.machine, "h800 (default), h200, or a JSON file with the same fields as --json prints");
   add("--kernel-times", options.kernelTimes,
-      "with --artifact: medians of `moray-bench --kernels -o json` in place of bytes and flops");
+      "with --artifact: medians of `moray-bench --kernels -o json` in place of bytes and flops")
+      ->needs("--artifact");
 }
 
 uint64_t ModelShape::matrix(uint64_t rows, uint64_t columns) const {
@@ -80,6 +88,7 @@ int readShape(std::string path, ModelShape &shape) {
   number("qk_nope_head_dim", shape.nope);
   number("qk_rope_head_dim", shape.rope);
   number("v_head_dim", shape.value);
+  number("max_position_embeddings", shape.maxContext, false);
   number("num_nextn_predict_layers", shape.mtpLayers, false);
   shape.tied = config.value("tie_word_embeddings", Json(false)) == true;
   const auto quantized = config.find("quantization_config");
@@ -174,7 +183,7 @@ void printSizes(const Json &out) {
               " tokens fit beside the weights\n",
               cache, cache + whole(out["mtp_cache_bytes_per_token"]), whole(out["cache_tokens_that_fit"]));
   std::printf("per token and layer, at most: dispatch %" PRIu64 " x %" PRIu64 " B, combine %" PRIu64 " x %" PRIu64
-              " B; between nodes %" PRIu64 " x\n",
+              " B; a row reaches %" PRIu64 " nodes\n",
               whole(token["most_copies"]), whole(token["dispatch_row"]), whole(token["most_copies"]),
               whole(token["combine_row"]), whole(token["most_nodes"]));
 }
@@ -183,11 +192,13 @@ int misfit(const std::string &what, const std::string &fix) { return fail("E1012
 
 } // namespace
 
-int estimate(const PlanOptions &plan, const EstimateOptions &options) {
+int estimate(const PlanOptions &plan, EstimateOptions options) {
   ModelShape shape;
   MachineModel machine;
   if (int code = readShape(options.config, shape))
     return code;
+  if (options.context == 0)
+    options.context = static_cast<uint32_t>(std::clamp<uint64_t>(shape.maxContext, 1, 4096));
   if (int code = readMachine(options.machine, machine))
     return code;
   const bool replicated = options.shared == "replicated" || shape.sharedExperts == 0;
@@ -201,6 +212,10 @@ int estimate(const PlanOptions &plan, const EstimateOptions &options) {
   if (perRank * ranks < experts)
     return misfit(std::to_string(perRank * ranks) + " slots are too few for " + std::to_string(experts) + " experts",
                   "give at least --slots-per-rank=" + std::to_string((experts + ranks - 1) / ranks));
+  if (ranks % options.attentionTp != 0 || shape.heads % options.attentionTp != 0)
+    return misfit("attention of " + std::to_string(shape.heads) + " heads on " + std::to_string(ranks) +
+                      " ranks cannot be divided equally among " + std::to_string(options.attentionTp) + " ranks",
+                  "choose --attention-tp as a divisor of the heads and of --ranks");
   Json out = {{"schema", "moray.estimate/1"}, {"ranks", ranks}, {"nodes", plan.nodes}};
   out["experts"] = {{"routed", shape.experts},
                     {"per_rank", perRank},

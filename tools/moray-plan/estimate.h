@@ -14,7 +14,7 @@ namespace moray::tools {
 struct EstimateOptions {
   std::string config, machine = "h800", kernelTimes, target, phase = "decode";
   std::string exchange = "auto", combine = "exact", shared = "replicated";
-  uint32_t attentionTp = 1, rows = 128, context = 4096;
+  uint32_t attentionTp = 1, rows = 128, context = 0; // context 0: 4096 or the model's maximum
 };
 
 void addEstimateFlags(CLI::App &app, EstimateOptions &options);
@@ -22,7 +22,7 @@ void addEstimateFlags(CLI::App &app, EstimateOptions &options);
 /// What config.json says, as far as it decides sizes.
 struct ModelShape {
   uint64_t hidden = 0, layers = 0, denseLayers = 0, experts = 0, expertsPerToken = 0, sharedExperts = 0, groups = 1,
-           groupsPerToken = 1;
+           groupsPerToken = 1, maxContext = 4096;
   uint64_t expertWidth = 0, denseWidth = 0, vocab = 0, heads = 0, qRank = 0, kvRank = 0, nope = 0, rope = 0, value = 0;
   uint64_t mtpLayers = 0;
   bool fp8 = false, tied = false;
@@ -52,6 +52,6 @@ int estimateStep(const PlanOptions &plan, const EstimateOptions &options, const 
                  const MachineModel &machine, const TokenTraffic &traffic, nlohmann::ordered_json &out);
 
 /// Returns an exit code; errors (E1002, E1012) are printed.
-int estimate(const PlanOptions &plan, const EstimateOptions &options);
+int estimate(const PlanOptions &plan, EstimateOptions options);
 
 } // namespace moray::tools

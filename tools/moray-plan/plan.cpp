@@ -13,6 +13,10 @@ namespace moray::tools {
 
 namespace {
 
+// Beyond these, planning takes minutes: it grows with the cube of the ranks, as the matching of old and new ranks does.
+constexpr uint32_t kMostRanks = 1024;
+constexpr uint32_t kMostSlots = 65536; // of a layer
+
 // Most and mean over the layers of one number per layer.
 struct Spread {
   double worst = 0, sum = 0;
@@ -134,6 +138,11 @@ int chooseShape(const PlanOptions &options, const LoadsFile &loads, const Placem
     return misfit(named(perRank, "slots on each of ") + named(ranks, "ranks are too few for ") +
                       named(experts, "experts"),
                   "give at least --slots-per-rank=" + std::to_string((experts + ranks - 1) / ranks));
+  if (ranks > kMostRanks || uint64_t{perRank} * ranks > kMostSlots)
+    return misfit(named(uint64_t{perRank} * ranks, "slots per layer on ") +
+                      named(ranks, "ranks are too many, expected up to ") + named(kMostSlots, "slots on ") +
+                      named(kMostRanks, "ranks"),
+                  "choose a smaller --ranks or --slots-per-rank");
   if (ranks % options.nodes != 0)
     return misfit(named(ranks, "ranks cannot be divided equally among ") + named(options.nodes, "nodes"),
                   "choose --ranks as a multiple of --nodes");

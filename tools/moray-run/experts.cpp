@@ -31,7 +31,12 @@ int writeExpertLoads(const RunOptions &options, const Model &model, const Engine
   return writeLoads(options.loadsFile, file);
 }
 
-int readSwap(const RunOptions &options, const Model &model, Swap &swap) {
+int readSwap(const RunOptions &options, const Model &model, uint32_t ranks, Swap &swap) {
+  if (ranks == 1 && !options.group.forceDist && !(options.loadsFile.empty() && options.swap.empty()))
+    return fail("E1011",
+                std::string(options.swap.empty() ? "--record-loads" : "--swap-placement") +
+                    " needs the distributed program, one process runs without",
+                "add --force-dist, or start several ranks with mpirun", kExitUsage);
   if (options.swap.empty())
     return kExitOk;
   const size_t at = options.swap.rfind('@');
@@ -42,7 +47,15 @@ int readSwap(const RunOptions &options, const Model &model, Swap &swap) {
                 "for example --swap-placement=placement.json@8", kExitUsage);
   moray_model_config config;
   moray_model_query_config(model.get(), &config);
-  return readPlacement(options.swap.substr(0, at), config, swap.table);
+  const std::string path = options.swap.substr(0, at);
+  if (int code = readPlacement(path, config, swap.table))
+    return code;
+  if (swap.table.placement.ranks != ranks)
+    return fail("E1011",
+                "'" + path + "' is for " + std::to_string(swap.table.placement.ranks) + " ranks, this job has " +
+                    std::to_string(ranks),
+                "make a placement for these ranks with moray-plan", kExitUsage);
+  return kExitOk;
 }
 
 } // namespace moray::tools

@@ -74,7 +74,7 @@ static int run(RunOptions &options) {
   if (int code = createGroup(options.group, model, group, ranks))
     return code;
   Swap swap;
-  if (int code = readSwap(options, model, swap))
+  if (int code = readSwap(options, model, ranks.ranks, swap))
     return code;
   std::vector<int32_t> prompt;
   if (options.scoreFile.empty() && ranks.rank == 0)

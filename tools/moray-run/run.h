@@ -44,7 +44,8 @@ struct Swap {
   uint64_t step = 0; // 0: none
   PlacementTable table;
 };
-int readSwap(const RunOptions &options, const Model &model, Swap &swap);
+/// For a group of `ranks`; also checks that a step has experts on ranks where the options need it.
+int readSwap(const RunOptions &options, const Model &model, uint32_t ranks, Swap &swap);
 
 /// Continues the prompt: streams text (or collects one JSON object).
 int generate(const RunOptions &options, const Model &model, const Engine &engine, const Swap &swap,
