@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Checks and measures the kernels on this machine's GPU from a kit of pack.sh: run.sh [--library PATH] [--sm 80|89|90].
+# Checks and measures the kernels on this machine's GPU from a kit of pack.sh:
+# run.sh [--library PATH] [--nccl-library PATH] [--sm 80|89|90].
 set -uo pipefail
 
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 library=libcuda.so.1
+nccl=libnccl.so.2
 sm=89
 while [ $# -gt 0 ]; do
   case $1 in
     --library) library=$2; shift 2 ;;
+    --nccl-library) nccl=$2; shift 2 ;;
     --sm) sm=$2; shift 2 ;; # what the simulator claims to be; a real device says so itself
-    *) echo "usage: run.sh [--library PATH] [--sm 80|89|90]" >&2; exit 2 ;;
+    *) echo "usage: run.sh [--library PATH] [--nccl-library PATH] [--sm 80|89|90]" >&2; exit 2 ;;
   esac
 done
 real=$([ "$library" = libcuda.so.1 ] && echo yes || echo no)
@@ -24,12 +27,20 @@ check() {
   "$@" || { failed=$((failed + 1)); echo "FAILED: $*"; }
 }
 
+# A group of one rank sends its rows through NCCL and its own exchange kernels; nothing may change.
+same_through_nccl() {
+  local generate=(moray-run "$1" "${gpu[@]}" --tokens 5,6,7,8 -n 16 --ignore-eos)
+  diff <("${generate[@]}") <("${generate[@]}" --force-dist --comm=nccl --nccl-library "$nccl")
+}
+
 command -v nvidia-smi > /dev/null && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader
 check "nvcc-made kernels against host oracles" env MORAY_CUDA_LIBRARY="$library" MORAY_NVCC_KERNELS="$kit/nvcc" GpuSimNvccTest --gtest_brief=1
 for folder in "$kit"/models/*/; do
   cpu=$folder/gpu.moray
   [ "$sm" -ge 89 ] && case $folder in *fp8*|*ue8m0*) cpu=$folder/cpu-fp8.moray ;; esac
   check "$(basename "$folder") against the CPU" python3 "$kit/check_gpu.py" "$folder" "$cpu" "$folder/gpu.moray" "$library" "$sm" "$folder/scratch" 16
+  python3 -c "import ctypes, sys; ctypes.CDLL(sys.argv[1])" "$nccl" 2> /dev/null \
+    && check "$(basename "$folder") through NCCL" same_through_nccl "$folder/gpu.moray"
 done
 check "tiny-coder writes" moray-run "$kit/models/tiny-coder.moray" "${gpu[@]}" -p "def fibonacci(n):" -n $([ $real = yes ] && echo 64 || echo 2)
 if [ $real = yes ]; then
