@@ -38,7 +38,7 @@ def refuseAll(artifact, scratch, plan):
     changed = lambda values: dict(one, layers=[dict(plan["layers"][0], slots=values)] + plan["layers"][1:])
     other = {3: 4}
     bad = [
-        (plan, "E5112", "for 4 ranks", "started 1"),
+        (plan, "E5112", "for 4 ranks", "has 1 on 1"),
         (changed([16] + slots[1:]), "E1010", "layer 1: entry 0", "is 16, expected a whole number from 0 to 15"),
         (changed([other.get(s, s) for s in slots]), "E1010", "layer 1 has no slot for expert 3, while expert"),
         (changed(slots + [0]), "E1010", "layer 2 has 20 slots, layer 1 has 21"),

@@ -78,8 +78,8 @@ TEST_F(ClassifyGemm, GroupedLinear) {
       lm.yield %0 : tensor<?x192xbf16>
     })");
   ASSERT_TRUE(bool(spec)) << llvm::toString(spec.takeError());
-  EXPECT_EQ("f8xf8->bf16 O=192 K=256 xp=256+0 wp=256 sp=64 slots4 ep=0,0,0,0,false fin=false E=16 args=0,1,4,5,-1,3,6 "
-            "gather=2 bias=f32",
+  EXPECT_EQ("f8xf8->bf16 O=192 K=256 xp=256+0 wp=256 sp=64 slots4@-1[0] ep=0,0,0,0,false fin=false E=16 "
+            "args=0,1,4,5,-1,3,6 gather=2 bias=f32",
             spec->as<GemmBody>().key());
 }
 

@@ -245,6 +245,7 @@ TEST(GpuGemm, F32NeedsACpu) {
 static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const GpuTarget &target, uint64_t surplus = 0,
                         bool ownRows = true) {
   s.experts = counts.size();
+  s.domain = RowDomain::Slots;
   uint64_t slots = 0;
   for (int32_t count : counts)
     slots += count;
@@ -253,12 +254,15 @@ static void checkGroups(GemmShape s, const std::vector<int32_t> &counts, const G
   data.setGroups(counts, /*tokens=*/std::min<uint64_t>(30, slots + surplus));
   data.fillResult(-1);
   uint64_t rows = ownRows ? slots : 0;
-  EXPECT_EQ(0u, run(grouped, data, symbolsOf(rows + surplus), {int32_t(rows), 0, 0, 0}));
+  auto symbols = symbolsOf(rows + surplus);
+  symbols[size_t(Symbol::ReceivedRows)] = slots + surplus;
+  EXPECT_EQ(0u, run(grouped, data, symbols, {int32_t(rows), 0, 0, 0}));
   std::vector<float> got = data.result();
   for (uint64_t i = slots * s.width(); i < got.size(); ++i)
     ASSERT_EQ(-1.0f, got[i]);
   GemmShape dense = s;
   dense.experts = 0;
+  dense.domain = RowDomain::Rows;
   GpuRunner single({dense.spec()}, target);
   uint64_t slot = 0;
   for (size_t e = 0; e < counts.size(); ++e)
