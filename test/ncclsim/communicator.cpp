@@ -32,11 +32,12 @@ void Communicator::report(const std::string &text) const {
 }
 
 void Communicator::fail(ncclResult_t result, const std::string &text) {
-  int none = ncclSuccess;
-  if (!error.compare_exchange_strong(none, result))
+  if (failing.exchange(true))
     return;
+  // Whoever sees the error finds its report.
   refuse(result, text);
   report(text);
+  error = result;
   if (group.isOpen())
     group.setState(rank, Failed);
 }

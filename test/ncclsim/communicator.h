@@ -77,6 +77,7 @@ private:
   CUcontext context = nullptr;
   std::mutex mutex; // calls of the API
   std::atomic<int> error{ncclSuccess};
+  std::atomic<bool> failing{false}; // the first error counts
   std::atomic<bool> aborted{false}, joining{false}, running{false};
   std::atomic<uint64_t> outstanding{0}; // issued outside of captures, not executed yet
   uint64_t executed = 0;                // operations, when seen from streams

@@ -84,7 +84,8 @@ bool Rank::wait(gpusim::CUstream which, ncclResult_t *error) {
         *error = state;
       return error != nullptr;
     }
-    if (int result = cuStreamQuery(which); result != gpusim::CUDA_ERROR_NOT_READY)
+    // The stream may know of a fault before the communicator does.
+    if (int result = cuStreamQuery(which); result == 0 || (result != gpusim::CUDA_ERROR_NOT_READY && !error))
       return result == 0;
   }
   return false;
